@@ -1,0 +1,18 @@
+#!/usr/bin/env python
+"""Command line of the product: `python manage.py help` lists the commands."""
+
+import os
+import sys
+
+
+def main() -> None:
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "csms.settings")
+    try:
+        from django.core.management import execute_from_command_line
+    except ImportError as error:
+        sys.exit(f"{error}. Run `make install` and use .venv/bin/python, or install requirements/base.txt.")
+    execute_from_command_line(sys.argv)
+
+
+if __name__ == "__main__":
+    main()
