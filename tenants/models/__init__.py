@@ -1,0 +1,28 @@
+"""Who works with whom: tenants, their people, programs, sites, and the traces these leave."""
+
+from __future__ import annotations
+
+from tenants.models.api_key import ApiKey, ApiKeySite, ApiScope
+from tenants.models.audit import AuditEntry
+from tenants.models.idempotency import IdempotencyRecord, IdempotencyState
+from tenants.models.job_run import JobRun, JobState
+from tenants.models.membership import Membership, MembershipSite, Role
+from tenants.models.site import Site
+from tenants.models.tenant import Tenant, UnknownChargePoints
+
+__all__ = [
+    "ApiKey",
+    "ApiKeySite",
+    "ApiScope",
+    "AuditEntry",
+    "IdempotencyRecord",
+    "IdempotencyState",
+    "JobRun",
+    "JobState",
+    "Membership",
+    "MembershipSite",
+    "Role",
+    "Site",
+    "Tenant",
+    "UnknownChargePoints",
+]

@@ -1,0 +1,92 @@
+"""Tenant: one operator of charge points, its settings, and whether it may act."""
+
+from __future__ import annotations
+
+from datetime import datetime, tzinfo
+from zoneinfo import ZoneInfo
+
+from django.core.validators import MinValueValidator
+from django.db import models
+from django.utils import timezone
+
+from tenants.validators import validate_currency, validate_slug, validate_time_zone
+
+
+class UnknownChargePoints(models.TextChoices):
+    """What a charge point gets that dials in with an identity nobody registered."""
+
+    REFUSE = "refuse", "Refuse the connection (404)"
+    PENDING = "pending", "Register it and answer Pending"
+    REJECTED = "rejected", "Register it and answer Rejected"
+
+
+class Tenant(models.Model):
+    """Platform model: has no tenant of its own, is not confined, and cannot be reached or left by a reverse join.
+
+    Deleting one that has rows is refused (PROTECT): invoices outlive the wish to clean up. Suspend it instead.
+    """
+
+    slug = models.CharField(
+        max_length=63, unique=True, validators=[validate_slug], help_text="Part of the charge points' URL."
+    )
+    name = models.CharField(max_length=200)
+    currency = models.CharField(max_length=3, default="EUR", validators=[validate_currency], help_text="ISO 4217.")
+    time_zone = models.CharField(max_length=64, default="UTC", validators=[validate_time_zone], help_text="IANA name.")
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    suspended_at = models.DateTimeField(
+        null=True, blank=True, help_text="Keeps data and sockets, sends no commands, changes nothing."
+    )
+
+    unknown_charge_points = models.CharField(
+        max_length=8, choices=UnknownChargePoints, default=UnknownChargePoints.REFUSE
+    )
+    allow_security_profile_0 = models.BooleanField(
+        default=False, help_text="No password at all; for trusted networks only."
+    )
+    allow_security_profile_1 = models.BooleanField(default=True, help_text="HTTP Basic without TLS.")
+    concurrent_tx_enabled = models.BooleanField(
+        default=False, help_text="One idTag may run several transactions at a time."
+    )
+    heartbeat_interval_seconds = models.PositiveIntegerField(default=300, validators=[MinValueValidator(1)])
+    pending_interval_seconds = models.PositiveIntegerField(
+        default=60,
+        validators=[MinValueValidator(1)],
+        help_text="Until the next BootNotification while Pending or Rejected.",
+    )
+    message_retention_days = models.PositiveIntegerField(default=90, help_text="0 keeps messages for ever.")
+    meter_value_retention_days = models.PositiveIntegerField(default=0, help_text="0 keeps meter values for ever.")
+    max_charge_points = models.PositiveIntegerField(null=True, blank=True, help_text="Empty: no limit.")
+
+    class Meta:
+        ordering = ["slug"]
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(heartbeat_interval_seconds__gt=0), name="tenant_heartbeat_interval_positive"
+            ),
+            models.CheckConstraint(
+                condition=models.Q(pending_interval_seconds__gt=0), name="tenant_pending_interval_positive"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def is_suspended(self) -> bool:
+        return self.suspended_at is not None
+
+    @property
+    def zone(self) -> tzinfo:
+        """The time zone in which this tenant's local times are meant."""
+        return ZoneInfo(self.time_zone)
+
+    def suspend(self, now: datetime) -> None:
+        """Stop the tenant from acting. Repeating it keeps the first date."""
+        if self.suspended_at is None:
+            self.suspended_at = now
+            self.save(update_fields=["suspended_at"])
+
+    def resume(self) -> None:
+        """Undo suspend()."""
+        self.suspended_at = None
+        self.save(update_fields=["suspended_at"])

@@ -1,0 +1,165 @@
+"""PostgreSQL backend that mirrors the tenant scope into the session setting `csms.tenant`, which row-level security
+reads.
+
+Context: policies (tenants/rls.py) must know the scope of every statement, while connections outlive scopes and change
+hands in the pool, and PostgreSQL takes a setting back when the transaction or savepoint in which it was made is rolled
+back.
+Choice: the cursor compares the scope with what its connection was last told and, when they differ, sends `SET
+csms.tenant` just before the statement. What was told is kept on the psycopg connection itself, so it moves through the
+pool with it. It is forgotten, and so told again, whenever it may have been taken back: after ROLLBACK, ROLLBACK TO
+SAVEPOINT, a COMMIT that the server turned into a rollback, and when a connection goes back to the pool inside a
+transaction.
+Consequence: an unchanged scope costs one comparison and no round trip. Session settings need session pooling: this
+works with Django's psycopg pool and with PgBouncer in session mode, not in transaction mode.
+
+Values of the setting: '' no scope, 'platform', or the tenant's id.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+import psycopg
+from django.core.exceptions import ImproperlyConfigured
+from django.db.backends.postgresql import base
+from django.db.backends.postgresql.psycopg_any import register_tzloader
+from psycopg.pq import ConnStatus, ExecStatus, Format, TransactionStatus
+
+from tenants.scope import PLATFORM, Scope, _scope
+
+# What a connection was last told when that is not known: equal to no scope.
+UNKNOWN: Final = object()
+
+
+def setting_value(scope: Scope) -> str:
+    """The text of `csms.tenant` for a scope."""
+    if scope is None:
+        return ""
+    return "platform" if scope is PLATFORM else str(int(scope))
+
+
+def mirror_scope(connection: psycopg.Connection[Any]) -> None:
+    """Tell the server the open scope, unless it knows."""
+    scope = _scope.get()
+    if connection.__dict__.get("csms_scope", UNKNOWN) == scope:
+        return
+    pgconn = connection.pgconn
+    if pgconn.transaction_status == TransactionStatus.INERROR:
+        return  # only a rollback can follow; it must not fail because the scope was left before it
+    with connection.lock:
+        # Straight to libpq: outside a transaction psycopg would first open one, whose rollback would take the setting
+        # back.
+        result = pgconn.exec_(b"SET csms.tenant TO '%s'" % setting_value(scope).encode())
+    if result.status != ExecStatus.COMMAND_OK:
+        connection.__dict__["csms_scope"] = UNKNOWN
+        if pgconn.status == ConnStatus.BAD:
+            return  # the statement itself will report the lost connection, as Django expects it
+        raise psycopg.errors.error_from_result(result)
+    connection.__dict__["csms_scope"] = scope
+
+
+def forget_scope(connection: psycopg.Connection[Any] | None) -> None:
+    """Have the next statement tell the server the scope again."""
+    if connection is not None:
+        connection.__dict__["csms_scope"] = UNKNOWN
+
+
+class ScopeMirror:
+    """Cursor part: mirrors the scope before whatever sends SQL, and notices rollbacks sent as SQL."""
+
+    connection: psycopg.Connection[Any]
+    pgresult: Any
+
+    def execute(self, *args: Any, **kwargs: Any) -> Any:
+        mirror_scope(self.connection)
+        result = super().execute(*args, **kwargs)  # type: ignore[misc]
+        pgresult = self.pgresult
+        # The tag of ROLLBACK, of ROLLBACK TO SAVEPOINT, and of a COMMIT of a failed transaction.
+        if pgresult is not None and pgresult.command_status == b"ROLLBACK":
+            forget_scope(self.connection)
+        return result
+
+    def executemany(self, *args: Any, **kwargs: Any) -> Any:
+        mirror_scope(self.connection)
+        return super().executemany(*args, **kwargs)  # type: ignore[misc]
+
+    def stream(self, *args: Any, **kwargs: Any) -> Iterator[Any]:
+        mirror_scope(self.connection)
+        yield from super().stream(*args, **kwargs)  # type: ignore[misc]
+
+    def copy(self, *args: Any, **kwargs: Any) -> Any:
+        mirror_scope(self.connection)
+        return super().copy(*args, **kwargs)  # type: ignore[misc]
+
+
+class Cursor(ScopeMirror, base.Cursor):
+    pass
+
+
+class ServerBindingCursor(ScopeMirror, base.ServerBindingCursor):
+    pass
+
+
+class ServerSideCursor(ScopeMirror, base.ServerSideCursor):
+    pass
+
+
+class ServerBindingServerSideCursor(ScopeMirror, psycopg.ServerCursor[Any]):
+    pass
+
+
+CURSOR_FACTORIES = {base.Cursor: Cursor, base.ServerBindingCursor: ServerBindingCursor}
+
+
+class DatabaseWrapper(base.DatabaseWrapper):
+    """Django's, with cursors that mirror the scope."""
+
+    def get_connection_params(self) -> dict[str, Any]:
+        params = super().get_connection_params()
+        factory = CURSOR_FACTORIES.get(params["cursor_factory"])
+        if factory is None:
+            raise ImproperlyConfigured("OPTIONS['cursor_factory'] cannot be set: cursors must mirror the tenant scope.")
+        params["cursor_factory"] = factory
+        return params
+
+    def get_new_connection(self, conn_params: dict[str, Any]) -> psycopg.Connection[Any]:
+        connection: psycopg.Connection[Any] = super().get_new_connection(conn_params)
+        connection.server_cursor_factory = ServerBindingServerSideCursor
+        return connection
+
+    def create_cursor(self, name: str | None = None) -> Any:
+        if name is None or self.settings_dict["OPTIONS"].get("server_side_binding") is True:
+            return super().create_cursor(name)
+        # As Django does it, with our class.
+        connection = self.connection
+        cursor = ServerSideCursor(connection, name=name, scrollable=False, withhold=connection.autocommit)
+        if self.timezone != connection.adapters.get_loader(base.TIMESTAMPTZ_OID, Format.TEXT).timezone:
+            register_tzloader(self.timezone, cursor)
+        return cursor
+
+    def _commit(self) -> None:
+        connection = self.connection
+        committed = False
+        try:
+            # COMMIT of a failed transaction succeeds, and rolls back.
+            sound = connection is None or connection.info.transaction_status != TransactionStatus.INERROR
+            super()._commit()
+            committed = sound
+        finally:
+            if not committed:
+                forget_scope(connection)
+
+    def _rollback(self) -> None:
+        connection = self.connection
+        try:
+            super()._rollback()
+        finally:
+            forget_scope(connection)
+
+    def _close(self) -> None:
+        connection = self.connection
+        # The pool rolls back what is unfinished; a connection that comes back idle still knows what it was told.
+        if connection is not None and connection.info.transaction_status != TransactionStatus.IDLE:
+            forget_scope(connection)
+        super()._close()
