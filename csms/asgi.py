@@ -1,0 +1,44 @@
+"""The ASGI application: HTTP to Django, websockets to charge points, lifespan to housekeeping."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "csms.settings")
+
+from django.core.asgi import get_asgi_application  # noqa: E402 - the settings module has to be named first
+
+django_application = get_asgi_application()
+
+from stations import connections  # noqa: E402 - models can be imported only now
+from stations.consumers import ChargePointConsumer  # noqa: E402
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+charge_point_application = ChargePointConsumer.as_asgi()
+
+
+async def application(scope: Scope, receive: Receive, send: Send) -> None:
+    """Route by type: every websocket is a charge point's; its path is judged by the handshake, which answers 400."""
+    if scope["type"] == "websocket":
+        await charge_point_application(scope, receive, send)
+    elif scope["type"] == "lifespan":
+        await _lifespan(receive, send)
+    else:
+        await django_application(scope, receive, send)
+
+
+async def _lifespan(receive: Receive, send: Send) -> None:
+    while True:
+        message = await receive()
+        if message["type"] == "lifespan.startup":
+            connections.start_housekeeping()
+            await send({"type": "lifespan.startup.complete"})
+        else:
+            await connections.drain()
+            await send({"type": "lifespan.shutdown.complete"})
+            return

@@ -1,0 +1,297 @@
+"""Settings: the only file that reads the environment.
+
+Variables start with CSMS_; durations end in _SECONDS. A secret may also come from the file that NAME_FILE points to.
+A value that is missing or wrong stops the start with a sentence that says which one and why.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+from typing import Any
+
+import environ
+from django.core.exceptions import ImproperlyConfigured
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+env = environ.FileAwareEnv()
+
+
+def _number(name: str, default: int, minimum: int) -> int:
+    """Integer environment variable `name`, at least `minimum`."""
+    try:
+        value = env.int(name, default=default)
+    except ValueError as error:
+        raise ImproperlyConfigured(f"{name} must be a whole number.") from error
+    if value < minimum:
+        raise ImproperlyConfigured(f"{name} must be at least {minimum}, not {value}.")
+    return int(value)
+
+
+def _data_dir() -> Path:
+    path = Path(env.str("CSMS_DATA_DIR", default=str(BASE_DIR / "var")))
+    path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def _secret_key() -> str:
+    """The configured key, or one made once and kept beside the SQLite database of a small installation."""
+    key = env.str("CSMS_SECRET_KEY", default="")
+    if key:
+        if len(key) < 32:
+            raise ImproperlyConfigured("CSMS_SECRET_KEY must have at least 32 characters.")
+        return str(key)
+    if REDIS_URL or not DATABASE_URL.startswith("sqlite"):
+        raise ImproperlyConfigured(
+            "CSMS_SECRET_KEY must be set when PostgreSQL or Redis is used (32 characters or more)."
+        )
+    path = DATA_DIR / "secret_key"
+    if not path.exists():
+        fresh = path.with_suffix(f".{os.getpid()}")
+        with os.fdopen(os.open(fresh, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "w") as file:
+            file.write(secrets.token_urlsafe(48))
+        try:
+            # A link appears whole or not at all, and fails when another process was first.
+            os.link(fresh, path)
+        except FileExistsError:
+            pass
+        finally:
+            fresh.unlink()
+    return path.read_text().strip()
+
+
+DATA_DIR = _data_dir()
+DEBUG = env.bool("CSMS_DEBUG", default=False)
+DATABASE_URL: str = env.str("CSMS_DATABASE_URL", default=f"sqlite:///{DATA_DIR / 'csms.sqlite3'}")
+REDIS_URL: str = env.str("CSMS_REDIS_URL", default="")
+SECRET_KEY = _secret_key()
+ALLOWED_HOSTS: list[str] = env.list("CSMS_ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
+CSRF_TRUSTED_ORIGINS: list[str] = env.list("CSMS_CSRF_TRUSTED_ORIGINS", default=[])
+
+# --- what is ours -----------------------------------------------------------------------------------------------------
+# Where people and charge points reach this installation; used to print and show URLs.
+CSMS_PUBLIC_URL: str = env.str("CSMS_PUBLIC_URL", default="http://127.0.0.1:8000").rstrip("/")
+# Addresses or networks of reverse proxies whose X-Forwarded-* headers are believed.
+CSMS_TRUSTED_PROXIES: list[str] = env.list("CSMS_TRUSTED_PROXIES", default=[])
+# Lanes per process (stations/dispatch.py). SQLite has one writer, so more would only wait for each other.
+CSMS_LANES: int = _number("CSMS_LANES", 1 if DATABASE_URL.startswith("sqlite") else 2, 1)
+CSMS_LANE_BATCH_SIZE: int = _number("CSMS_LANE_BATCH_SIZE", 500, 1)
+# Seconds a charge point has to answer one of our CALLs, unless its own record says otherwise.
+CSMS_CALL_TIMEOUT_SECONDS: int = _number("CSMS_CALL_TIMEOUT_SECONDS", 30, 1)
+# Seconds between looks for queued commands whose doorbell was lost.
+CSMS_COMMAND_SWEEP_SECONDS: int = _number("CSMS_COMMAND_SWEEP_SECONDS", 5, 1)
+CSMS_MAX_FRAME_BYTES: int = _number("CSMS_MAX_FRAME_BYTES", 1024 * 1024, 1024)
+# WebSocket pings of ours; 0 turns them off. A charge point that never answers pings is not disconnected for it.
+CSMS_PING_INTERVAL_SECONDS: int = _number("CSMS_PING_INTERVAL_SECONDS", 0, 0)
+# Failed handshakes allowed per minute: for one identity from one address, and for one address in all.
+CSMS_FAILED_ATTEMPTS_PER_IDENTITY: int = _number("CSMS_FAILED_ATTEMPTS_PER_IDENTITY", 10, 1)
+CSMS_FAILED_ATTEMPTS_PER_ADDRESS: int = _number("CSMS_FAILED_ATTEMPTS_PER_ADDRESS", 100, 1)
+CSMS_API_REQUESTS_PER_MINUTE: int = _number("CSMS_API_REQUESTS_PER_MINUTE", 6000, 1)
+CSMS_SHUTDOWN_SECONDS: int = _number("CSMS_SHUTDOWN_SECONDS", 10, 1)
+
+# --- Django -----------------------------------------------------------------------------------------------------------
+INSTALLED_APPS = [
+    "daphne",
+    "unfold",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "channels",
+    "rest_framework",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "django_filters",
+    "csms",
+    "tenants",
+    "stations",
+    "billing",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "tenants.middleware.TenantMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "csp.middleware.CSPMiddleware",
+]
+ROOT_URLCONF = "csms.urls"
+ASGI_APPLICATION = "csms.asgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+
+
+def _database() -> dict[str, Any]:
+    """The one database, tuned: SQLite for the small installation, PostgreSQL with the pool for the rest."""
+    try:
+        database: dict[str, Any] = env.db_url_config(DATABASE_URL)
+    except Exception as error:
+        raise ImproperlyConfigured("CSMS_DATABASE_URL is not a database URL.") from error
+    engine = database["ENGINE"]
+    if engine.endswith("sqlite3"):
+        database["OPTIONS"] = {
+            "timeout": 20,
+            "transaction_mode": "IMMEDIATE",
+            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA cache_size=-32000; "
+            "PRAGMA temp_store=MEMORY; PRAGMA busy_timeout=20000;",
+        }
+    elif "postgresql" in engine:
+        database["ENGINE"] = "tenants.postgresql"
+        database["CONN_MAX_AGE"] = 0
+        database["OPTIONS"] = {
+            "pool": {
+                "min_size": 2,
+                "max_size": _number("CSMS_DATABASE_POOL_SIZE", 20, 4),
+                "timeout": _number("CSMS_DATABASE_POOL_TIMEOUT_SECONDS", 30, 1),
+                "check": True,
+            },
+        } | database.get("OPTIONS", {})
+    else:
+        raise ImproperlyConfigured("CSMS_DATABASE_URL must start with sqlite:// or postgres://.")
+    return database
+
+
+DATABASES = {"default": _database()}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+if REDIS_URL:
+    CHANNEL_LAYERS = {
+        "default": {
+            "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
+            "CONFIG": {"hosts": [REDIS_URL], "prefix": "csms"},
+        }
+    }
+    CACHES = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS_URL}}
+else:
+    CHANNEL_LAYERS = {"default": {"BACKEND": "csms.channel_layer.ThreadSafeInMemoryChannelLayer"}}
+    CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
+
+CELERY_BROKER_URL = REDIS_URL or "memory://"
+CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": 300} if REDIS_URL else {"polling_interval": 0.5}
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_ACKS_LATE = True
+CELERY_TASK_REJECT_ON_WORKER_LOST = True
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_TIMEZONE = "UTC"
+CELERY_BEAT_SCHEDULE = {
+    "expire-commands": {"task": "stations.tasks.expire_commands", "schedule": 15.0},
+    "detect-offline": {"task": "stations.tasks.detect_offline", "schedule": 60.0},
+    "purge-expired-rows": {"task": "stations.tasks.purge_expired_rows", "schedule": 3600.0},
+}
+
+PASSWORD_HASHERS = [
+    "django.contrib.auth.hashers.Argon2PasswordHasher",
+    "django.contrib.auth.hashers.PBKDF2PasswordHasher",
+]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+]
+LANGUAGE_CODE = "en"
+USE_I18N = True
+USE_TZ = True
+TIME_ZONE = "UTC"
+STATIC_URL = "/static/"
+STATIC_ROOT = DATA_DIR / "static"
+STATICFILES_DIRS: list[Path] = []
+WHITENOISE_USE_FINDERS = True
+WHITENOISE_AUTOREFRESH = False
+LOGIN_URL = "/admin/login/"
+LOGIN_REDIRECT_URL = "/admin/"
+
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = CSMS_PUBLIC_URL.startswith("https://")
+SECURE_CONTENT_TYPE_NOSNIFF = True
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": ["'self'"],
+        # Alpine, inside django-unfold, evaluates expressions written in attributes.
+        "script-src": ["'self'", "'unsafe-inline'", "'unsafe-eval'"],
+        "style-src": ["'self'", "'unsafe-inline'"],
+        "img-src": ["'self'", "data:"],
+        "font-src": ["'self'", "data:"],
+        "connect-src": ["'self'"],
+        "frame-ancestors": ["'none'"],
+        "form-action": ["'self'"],
+    }
+}
+DATA_UPLOAD_MAX_MEMORY_SIZE = 5 * 1024 * 1024
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "tenants.api.authentication.ApiKeyAuthentication",
+        "tenants.api.authentication.MembershipSessionAuthentication",
+    ],
+    "DEFAULT_PERMISSION_CLASSES": ["tenants.api.permissions.HasScope"],
+    "DEFAULT_RENDERER_CLASSES": ["tenants.api.rendering.JsonRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["tenants.api.rendering.JsonParser"],
+    "DEFAULT_PAGINATION_CLASS": "tenants.api.pagination.NewestFirstPagination",
+    "DEFAULT_SCHEMA_CLASS": "tenants.api.schema.ProblemAutoSchema",
+    "DEFAULT_THROTTLE_CLASSES": ["tenants.api.throttling.KeyRateThrottle"],
+    "EXCEPTION_HANDLER": "tenants.api.problems.exception_handler",
+    "UNAUTHENTICATED_USER": None,
+    "TEST_REQUEST_DEFAULT_FORMAT": "json",
+    "DATETIME_FORMAT": None,
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "CSMS API",
+    "DESCRIPTION": "Charge points, commands, transactions and id tags of one tenant of an OCPP 1.6-J central system.",
+    "VERSION": "1.0.0",
+    "OAS_VERSION": "3.1.0",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SCHEMA_PATH_PREFIX": "/api/v1/",
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "COMPONENT_SPLIT_REQUEST": True,
+    "SERVE_PERMISSIONS": [],
+    "SERVE_AUTHENTICATION": [],
+}
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["console"], "level": env.str("CSMS_LOG_LEVEL", default="INFO")},
+    "loggers": {
+        # One line an access would be one line a heartbeat behind a proxy; the message log has the facts.
+        "uvicorn.access": {"level": "WARNING"},
+        "uvicorn.error": {"level": "WARNING"},
+        "websockets": {"level": "WARNING"},
+        "httpx": {"level": "WARNING"},
+        "daphne": {"level": "WARNING"},
+    },
+}
+
+UNFOLD = {
+    "SITE_TITLE": "CSMS",
+    "SITE_HEADER": "Charging Station Management",
+    "SITE_SYMBOL": "ev_station",
+    "SHOW_HISTORY": False,
+    "SHOW_VIEW_ON_SITE": False,
+    "DASHBOARD_CALLBACK": "stations.admin.dashboard.dashboard",
+    "SIDEBAR": {"show_search": True, "show_all_applications": False, "navigation": "stations.admin.navigation.sidebar"},
+}

@@ -1,0 +1,103 @@
+"""Is this idTag allowed? Used by Authorize, StartTransaction and StopTransaction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from csms.ocppj.times import format_time
+from stations.batch import open_batch
+from stations.models import ChargePoint, IdTag, Transaction
+
+ACCEPTED = "Accepted"
+BLOCKED = "Blocked"
+EXPIRED = "Expired"
+INVALID = "Invalid"
+CONCURRENT_TX = "ConcurrentTx"
+
+
+@dataclass(frozen=True, slots=True)
+class Authorization:
+    """The answer to one question: a status of OCPP 1.6 section 7.2, and what the charge point may remember with it."""
+
+    status: str
+    id_tag: IdTag | None = None
+    expiry_date: datetime | None = None
+    parent_id_tag: str = ""
+
+    @property
+    def accepted(self) -> bool:
+        return self.status == ACCEPTED
+
+    def id_tag_info(self, charge_point: ChargePoint) -> dict[str, Any]:
+        """The idTagInfo of a confirmation, as on the wire."""
+        info: dict[str, Any] = {}
+        if self.expiry_date is not None:
+            info["expiryDate"] = format_time(self.expiry_date, milliseconds=charge_point.send_milliseconds)
+        if self.parent_id_tag:
+            info["parentIdTag"] = self.parent_id_tag
+        info["status"] = self.status
+        return info
+
+
+def authorize(charge_point: ChargePoint, id_tag: str, now: datetime) -> Authorization:
+    """Say whether `id_tag` may charge at `charge_point` at `now`; never ConcurrentTx.
+
+    Checked in this order: unknown, blocked, expired, not allowed at this site. Only ids of the same tenant exist.
+    Source: OCPP 1.6 ed. 2, 4.2, 7.2; parent ids 3.10.
+    """
+    with open_batch() as batch:
+        row = batch.id_tag(id_tag)
+        if row is None:
+            return Authorization(ACCEPTED if charge_point.accept_any_id_tag else INVALID)
+        return Authorization(_status(charge_point, row, now), row, row.expiry_date, row.parent_id_tag)
+
+
+def _status(charge_point: ChargePoint, id_tag: IdTag, now: datetime) -> str:
+    if id_tag.blocked:
+        return BLOCKED
+    if id_tag.expiry_date is not None and id_tag.expiry_date <= now:
+        return EXPIRED
+    if not charge_point.accept_any_id_tag:
+        sites = [site.pk for site in id_tag.sites.all()]
+        if sites and charge_point.site_id not in sites:
+            return INVALID
+    return ACCEPTED
+
+
+def authorize_start(charge_point: ChargePoint, id_tag: str, now: datetime) -> Authorization:
+    """As `authorize`, with the check that only StartTransaction may fail: ConcurrentTx.
+
+    Off unless the tenant has switched it on or the tag has a maximum of its own. Counted are transactions of the same
+    tag that are really running: at a charge point that is offline the stop may be queued already, so they do not count.
+    The transaction a repeated request has already opened is answered before this is asked.
+    """
+    authorization = authorize(charge_point, id_tag, now)
+    if not authorization.accepted:
+        return authorization
+    row = authorization.id_tag
+    limit = row.max_active_transactions if row is not None else None
+    if limit is None and charge_point.tenant.concurrent_tx_enabled:
+        limit = 1
+    if limit is None:
+        return authorization
+    running = Transaction.objects.open().filter(id_tag_key=id_tag.upper(), charge_point__connected=True).count()
+    if running < limit:
+        return authorization
+    return Authorization(CONCURRENT_TX, row, authorization.expiry_date, authorization.parent_id_tag)
+
+
+def authorize_stop(charge_point: ChargePoint, tx: Transaction | None, id_tag: str, now: datetime) -> Authorization:
+    """Status of the idTag in a StopTransaction: the starter and its group are accepted, whatever became of them since.
+
+    Source: OCPP 1.6 ed. 2, 4.10.
+    """
+    authorization = authorize(charge_point, id_tag, now)
+    if tx is None or authorization.accepted:
+        return authorization
+    same_tag = tx.id_tag_key == id_tag.upper()
+    same_group = bool(tx.parent_id_tag) and tx.parent_id_tag.upper() == authorization.parent_id_tag.upper()
+    if (same_tag and tx.id_tag_status == ACCEPTED) or same_group:
+        return Authorization(ACCEPTED, authorization.id_tag, authorization.expiry_date, authorization.parent_id_tag)
+    return authorization

@@ -1,0 +1,151 @@
+"""What the calls of one transaction share.
+
+Context: a lane answers many calls in one transaction (stations/dispatch.py). A look-up or an insert a call would cost
+more than the call itself.
+Choice: the batch looks up once what its calls will need and collects what they write; `flush` writes each kind in one
+statement. Consequence: a profile function never inserts a meter value, a status or a log row itself; it adds it here,
+and reads charge points, id tags, connectors and transactions through here. Outside a lane (a test, a shell)
+`open_batch` makes one of its own, flushed at its end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+from stations.bulk import insert_rows
+from stations.models import Connector, ConnectorStatus, IdTag, MeterValue, OcppMessage, Transaction
+from tenants.scope import current_tenant_id
+
+_current: ContextVar[Batch | None] = ContextVar("stations.batch", default=None)
+
+MESSAGE_COLUMNS = (
+    "tenant_id", "charge_point_id", "incoming", "message_type", "action", "message_id", "payload", "received_at",
+    "latency_ms", "error",
+)  # fmt: skip
+METER_VALUE_COLUMNS = (
+    "tenant_id", "charge_point_id", "connector_id", "transaction_id", "transaction_ref", "timestamp", "received_at",
+    "energy_wh", "power_w", "soc_percent", "sampled_value", "digest",
+)  # fmt: skip
+STATUS_COLUMNS = (
+    "tenant_id", "charge_point_id", "connector_id", "status", "error_code", "info", "vendor_id", "vendor_error_code",
+    "at", "received_at",
+)  # fmt: skip
+CONNECTOR_COLUMNS = (
+    "status",
+    "error_code",
+    "info",
+    "vendor_id",
+    "vendor_error_code",
+    "status_at",
+    "status_received_at",
+)
+
+
+@contextmanager
+def open_batch() -> Iterator[Batch]:
+    """The batch that is open, else a new one that is flushed when the block ends without an error."""
+    batch = _current.get()
+    if batch is not None:
+        yield batch
+        return
+    batch = Batch(current_tenant_id())
+    token = _current.set(batch)
+    try:
+        yield batch
+        batch.flush()
+    finally:
+        _current.reset(token)
+
+
+class Batch:
+    """Rows looked up once and rows to write, for one tenant and one database transaction."""
+
+    def __init__(self, tenant_id: int) -> None:
+        self.tenant_id = tenant_id
+        self._id_tags: dict[str, IdTag | None] = {}
+        self._transactions: dict[int, Transaction | None] = {}
+        self._connectors: dict[int, dict[int, Connector]] = {}
+        self._changed_connectors: dict[tuple[int, int], Connector] = {}
+        self._meter_values: list[tuple[Any, ...]] = []
+        self._statuses: list[tuple[Any, ...]] = []
+        self._messages: list[tuple[Any, ...]] = []
+
+    # --- looked up once ----------------------------------------------------------------------------------------------
+    def load_id_tags(self, id_tags: Iterable[str]) -> None:
+        keys = {id_tag.upper() for id_tag in id_tags} - self._id_tags.keys()
+        if keys:
+            self._id_tags |= dict.fromkeys(keys)
+            for row in IdTag.objects.filter(key__in=keys).prefetch_related("sites"):
+                self._id_tags[row.key] = row
+
+    def id_tag(self, id_tag: str) -> IdTag | None:
+        self.load_id_tags([id_tag])
+        return self._id_tags[id_tag.upper()]
+
+    def load_transactions(self, ids: Iterable[int]) -> None:
+        missing = set(ids) - self._transactions.keys()
+        if missing:
+            self._transactions |= dict.fromkeys(missing)
+            for row in Transaction.objects.filter(pk__in=missing):
+                self._transactions[row.pk] = row
+
+    def transaction(self, transaction_id: int, charge_point_id: int) -> Transaction | None:
+        """The transaction of this id, if it is one of this charge point."""
+        self.load_transactions([transaction_id])
+        tx = self._transactions[transaction_id]
+        return tx if tx is not None and tx.charge_point_id == charge_point_id else None
+
+    def remember_transaction(self, tx: Transaction) -> None:
+        self._transactions[tx.pk] = tx
+
+    def load_connectors(self, charge_point_ids: Iterable[int]) -> None:
+        missing = set(charge_point_ids) - self._connectors.keys()
+        if missing:
+            self._connectors |= {charge_point_id: {} for charge_point_id in missing}
+            for row in Connector.objects.filter(charge_point_id__in=missing):
+                self._connectors[row.charge_point_id][row.connector_id] = row
+
+    def connector(self, charge_point_id: int, connector_id: int) -> Connector | None:
+        self.load_connectors([charge_point_id])
+        return self._connectors[charge_point_id].get(connector_id)
+
+    # --- written at the end ------------------------------------------------------------------------------------------
+    def add_meter_value(self, *values: Any) -> None:
+        """One row in the order of METER_VALUE_COLUMNS after tenant_id."""
+        self._meter_values.append((self.tenant_id, *values))
+
+    def add_message(self, *values: Any) -> None:
+        """One row in the order of MESSAGE_COLUMNS after tenant_id."""
+        self._messages.append((self.tenant_id, *values))
+
+    def add_status(self, *values: Any) -> None:
+        """One row of history in the order of STATUS_COLUMNS after tenant_id."""
+        self._statuses.append((self.tenant_id, *values))
+
+    def put_connector(self, connector: Connector) -> None:
+        """Make `connector` the row of its charge point and number; written at flush, inserted if new."""
+        self._connectors[connector.charge_point_id][connector.connector_id] = connector
+        self._changed_connectors[connector.charge_point_id, connector.connector_id] = connector
+
+    def flush_facts(self) -> None:
+        """Write meter values and statuses: what a rollback takes away again."""
+        insert_rows(MeterValue, METER_VALUE_COLUMNS, self._meter_values)
+        insert_rows(ConnectorStatus, STATUS_COLUMNS, self._statuses)
+        if self._changed_connectors:
+            # In the order of the key, so that two lanes that meet on a row wait instead of deadlocking.
+            Connector.objects.bulk_create(
+                [connector for _, connector in sorted(self._changed_connectors.items())],
+                update_conflicts=True,
+                update_fields=list(CONNECTOR_COLUMNS),
+                unique_fields=["charge_point", "connector_id"],
+            )
+        self._meter_values, self._statuses, self._changed_connectors = [], [], {}
+
+    def flush(self) -> None:
+        """Write everything collected, one statement a kind."""
+        self.flush_facts()
+        insert_rows(OcppMessage, MESSAGE_COLUMNS, self._messages)
+        self._messages = []

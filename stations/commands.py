@@ -1,0 +1,329 @@
+"""Life of an outbound CALL: enqueue, take_next, finish.
+
+Context: whoever wants something of a charge point (admin, REST, a job) is rarely in the process that has its socket,
+the socket may die at any moment, and a message broker forgets.
+Choice: the Command row is the truth. The channel layer only rings a doorbell, which may be lost: the process that has
+the socket also looks at connect, after each answer, and every few seconds (stations/connections.py).
+
+    queued --take_next--> sent --CALLRESULT--> answered
+       |                   |----CALLERROR----> error
+       |                   |----silence------> timed_out   (a late answer is recorded, the status stays)
+       |                   `----socket died--> unknown     (or queued again, if repeating it does no harm)
+       |--too late--> expired
+       `--operator--> withdrawn
+
+Consequence: nothing ever waits for a charge point. At most one CALL is outstanding per connection, and nothing is
+sent that has no row.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from asgiref.sync import async_to_sync
+from channels.layers import get_channel_layer
+from django.db import connection, transaction
+
+from csms.ocppj.payloads import Problem, order_call, parse_result, validate_call
+from stations.masking import is_secret_key, masked
+from stations.models import ChargePoint, Command, CommandBatch, Connector, Transaction
+from stations.models.charge_point import RegistrationStatus
+from stations.models.command import CommandStatus
+from stations.ocpp.actions import TO_CHARGE_POINT
+from tenants.models import Tenant
+
+logger = logging.getLogger(__name__)
+
+# Seconds a command may wait for its charge point (api.md); what is not named waits as long as configuration.
+MINUTE, WEEK = 60, 7 * 24 * 3600
+TIME_TO_LIVE_SECONDS = {
+    "RemoteStartTransaction": MINUTE,
+    "RemoteStopTransaction": 5 * MINUTE,
+    "UnlockConnector": MINUTE,
+    "TriggerMessage": MINUTE,
+    "ReserveNow": MINUTE,
+    "Reset": 5 * MINUTE,
+    "DataTransfer": 5 * MINUTE,
+}
+DEFAULT_TIME_TO_LIVE_SECONDS = WEEK
+# Sending these twice does what sending them once does.
+IDEMPOTENT = {"ChangeAvailability", "ChangeConfiguration", "ClearCache", "GetConfiguration"}
+# OCPP 1.6 section 4.2: not while the registration is Pending.
+NOT_WHILE_PENDING = ("RemoteStartTransaction", "RemoteStopTransaction")
+
+
+class CommandRefused(Exception):
+    """A command that cannot be queued; `code` is stable, `problems` point into the payload."""
+
+    def __init__(self, code: str, detail: str, problems: list[Problem] | None = None) -> None:
+        super().__init__(detail)
+        self.code = code
+        self.detail = detail
+        self.problems = problems or []
+
+
+# --- enqueue ----------------------------------------------------------------------------------------------------------
+def enqueue(
+    charge_point: ChargePoint,
+    action: str,
+    payload: dict[str, Any],
+    requested_by: str,
+    *,
+    reason: str = "",
+    time_to_live_seconds: int | None = None,
+    batch: CommandBatch | None = None,
+) -> Command:
+    """Write a queued Command in the caller's transaction and ring when it commits.
+
+    `payload` is the OCPP request as JSON; members keep their values, absent members stay absent. Unwise but possible
+    requests get `warnings`. Raises CommandRefused: `unknown_action`, `invalid_payload`, `tenant_suspended`,
+    `charge_point_disabled`.
+    """
+    command = _new(charge_point, action, payload, requested_by, reason, time_to_live_seconds, batch)
+    command.warnings = warnings(charge_point, action, payload)
+    command.save(force_insert=True)
+    ring_on_commit([charge_point.pk])
+    return command
+
+
+def enqueue_many(
+    charge_points: Iterable[ChargePoint], action: str, payload: dict[str, Any], requested_by: str, *, reason: str = ""
+) -> CommandBatch:
+    """The same request to many charge points of the open tenant; disabled ones are left out. Raises CommandRefused."""
+    now = datetime.now(UTC)
+    chosen = [charge_point for charge_point in charge_points if not charge_point.disabled]
+    with transaction.atomic():
+        batch = CommandBatch.objects.create(action=action, requested_by=requested_by[:200], created_at=now)
+        rows = [_new(charge_point, action, payload, requested_by, reason, None, batch) for charge_point in chosen]
+        Command.objects.bulk_create(rows, batch_size=500)
+        ring_on_commit([charge_point.pk for charge_point in chosen])
+    return batch
+
+
+def _new(
+    charge_point: ChargePoint,
+    action: str,
+    payload: dict[str, Any],
+    requested_by: str,
+    reason: str,
+    time_to_live_seconds: int | None,
+    batch: CommandBatch | None,
+) -> Command:
+    if action not in TO_CHARGE_POINT:
+        raise CommandRefused("unknown_action", f"{action!r} is not a request that a central system sends.")
+    problems = validate_call(action, payload)
+    if problems:
+        raise CommandRefused("invalid_payload", f"The payload is not a valid {action}.req.", problems)
+    tenant: Tenant = charge_point.tenant
+    if tenant.is_suspended:
+        raise CommandRefused("tenant_suspended", "The tenant is suspended; no commands are sent.")
+    if charge_point.disabled:
+        raise CommandRefused("charge_point_disabled", "The charge point is disabled; it cannot connect.")
+    now = datetime.now(UTC)
+    life = time_to_live_seconds or TIME_TO_LIVE_SECONDS.get(action, DEFAULT_TIME_TO_LIVE_SECONDS)
+    return Command(
+        charge_point=charge_point,
+        tenant_id=charge_point.tenant_id,
+        action=action,
+        payload=order_call(action, payload),
+        requested_by=requested_by[:200],
+        reason=reason[:500],
+        batch=batch,
+        created_at=now,
+        expires_at=now + timedelta(seconds=life),
+    )
+
+
+def warnings(charge_point: ChargePoint, action: str, payload: dict[str, Any]) -> list[dict[str, str]]:
+    """What is unwise about a valid request, as a list of {code, detail}; never a reason not to send it."""
+    found: list[tuple[str, str]] = []
+    connector_id = payload.get("connectorId")
+    if isinstance(connector_id, int) and connector_id > 0:
+        known = Connector.objects.filter(charge_point=charge_point).values_list("connector_id", flat=True)
+        if known and connector_id not in known:
+            found.append(("unknown_connector", f"The charge point has not reported a connector {connector_id}."))
+    transaction_id = payload.get("transactionId")
+    if action == "RemoteStopTransaction" and isinstance(transaction_id, int):
+        tx = Transaction.objects.filter(charge_point=charge_point, pk=transaction_id).first()
+        if tx is None:
+            found.append(("unknown_transaction", f"Transaction {transaction_id} is not one of this charge point."))
+        elif not tx.active:
+            found.append(("transaction_ended", f"Transaction {transaction_id} has ended."))
+    if not charge_point.connected:
+        found.append(("charge_point_offline", "The charge point is not connected; the command waits until it expires."))
+    if charge_point.registration_status == RegistrationStatus.REJECTED:
+        found.append(("charge_point_rejected", "The registration is Rejected; nothing is sent until it is accepted."))
+    elif charge_point.registration_status == RegistrationStatus.PENDING and action in NOT_WHILE_PENDING:
+        found.append(("charge_point_pending", f"{action} is not sent while the registration is Pending."))
+    return [{"code": code, "detail": detail} for code, detail in found]
+
+
+def withdraw(command: Command) -> bool:
+    """Withdraw a command that is still queued; False when it is not any more."""
+    return bool(
+        Command.objects.filter(pk=command.pk, status=CommandStatus.QUEUED).update(
+            status=CommandStatus.WITHDRAWN, payload=masked(command.action, command.payload)
+        )
+    )
+
+
+# --- the doorbell -----------------------------------------------------------------------------------------------------
+def group_name(charge_point_id: int) -> str:
+    """The channel-layer group that the charge point's connection listens to."""
+    return f"charge_point.{charge_point_id}"
+
+
+def ring_on_commit(charge_point_ids: list[int]) -> None:
+    """Tell whoever has these charge points' sockets, once the rows are there, that there is something to send."""
+    transaction.on_commit(lambda: notify(charge_point_ids, {"type": "charge_point.ring"}))
+
+
+def notify(charge_point_ids: list[int], message: dict[str, Any]) -> None:
+    """Send `message` to the connections of charge points; lost when the layer is down, and that is logged only."""
+    layer = get_channel_layer()
+
+    async def send() -> None:
+        for charge_point_id in charge_point_ids:
+            await layer.group_send(group_name(charge_point_id), message)
+
+    try:
+        async_to_sync(send)()
+    except (OSError, ConnectionError, TimeoutError) as error:
+        logger.warning("Doorbell not rung (%s); the rows will be found by the next look.", type(error).__name__)
+    except Exception as error:
+        if not type(error).__module__.startswith("redis"):
+            raise
+        logger.warning("Doorbell not rung (%s); the rows will be found by the next look.", type(error).__name__)
+
+
+# --- taken, in the lane of the charge point ---------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A command that has just become `sent`: what the session puts on the wire."""
+
+    message_id: str
+    action: str
+    payload: dict[str, Any]
+
+
+def take_next(charge_point: ChargePoint, now: datetime, *, generation: int, message_id: str) -> Outgoing | None:
+    """Turn the oldest queued command of `charge_point` into `sent`, or give None.
+
+    None also while one is outstanding, the registration is Rejected, the tenant suspended, or the connection not the
+    newest: a replaced socket must not take what belongs to the new one.
+    """
+    if charge_point.connection_generation != generation or charge_point.tenant.is_suspended:
+        return None
+    if charge_point.registration_status == RegistrationStatus.REJECTED:
+        return None
+    open_commands = Command.objects.filter(
+        charge_point=charge_point, status__in=(CommandStatus.QUEUED, CommandStatus.SENT)
+    ).order_by("id")
+    if connection.features.has_select_for_update_skip_locked:
+        open_commands = open_commands.select_for_update(skip_locked=True)
+    rows = list(open_commands[:50])
+    if any(row.status == CommandStatus.SENT for row in rows):
+        return None
+    for command in rows:
+        if command.expires_at <= now:
+            _close(command, CommandStatus.EXPIRED)
+            continue
+        if charge_point.registration_status == RegistrationStatus.PENDING and command.action in NOT_WHILE_PENDING:
+            continue
+        command.status = CommandStatus.SENT
+        command.sent_at = datetime.now(UTC)
+        command.message_id = message_id
+        command.connection_generation = generation
+        command.save(update_fields=["status", "sent_at", "message_id", "connection_generation"])
+        return Outgoing(message_id, command.action, command.payload)
+    return None
+
+
+# --- finished, in the lane of the charge point ------------------------------------------------------------------------
+def answered(charge_point: ChargePoint, now: datetime, *, message_id: str, payload: Any, late: bool) -> None:
+    """Record a CALLRESULT and let the profile function take in what it changes."""
+    command = _outstanding(charge_point, message_id)
+    if command is None:
+        return
+    conf, deviations = parse_result(command.action, payload)
+    command.response = masked(command.action, payload)
+    command.answered_at = now
+    if conf is None or deviations:
+        command.warnings = [
+            *command.warnings,
+            {"code": "invalid_response", "detail": "; ".join(f"{d.pointer}: {d.detail}" for d in deviations)[:500]},
+        ]
+    if conf is not None:
+        # A late answer changes what it says all the same: the charge point has done it.
+        TO_CHARGE_POINT[command.action](command, conf, now)
+    _close(command, CommandStatus.TIMED_OUT if late else CommandStatus.ANSWERED)
+
+
+def failed(
+    charge_point: ChargePoint,
+    now: datetime,
+    *,
+    message_id: str,
+    code: str,
+    description: str,
+    details: Any,
+    late: bool,
+) -> None:
+    """Record a CALLERROR: a normal outcome, nothing is sent again."""
+    command = _outstanding(charge_point, message_id)
+    if command is None:
+        return
+    command.error = {"code": code, "description": description, "details": details}
+    command.answered_at = now
+    _close(command, CommandStatus.TIMED_OUT if late else CommandStatus.ERROR)
+
+
+def timed_out(charge_point: ChargePoint, now: datetime, *, message_id: str) -> None:
+    """Record that no answer came in time; the row keeps its message id for a late one."""
+    command = _outstanding(charge_point, message_id)
+    if command is not None and command.status == CommandStatus.SENT:
+        _close(command, CommandStatus.TIMED_OUT)
+
+
+def connection_lost(charge_point_id: int, generation: int) -> None:
+    """What was sent on a connection up to `generation` and not answered: queued again if harmless, else `unknown`.
+
+    A secret in flight is never repeated by itself: which of the two values holds is for the operator to find out.
+    """
+    rows = Command.objects.filter(
+        charge_point_id=charge_point_id, status=CommandStatus.SENT, connection_generation__lte=generation
+    )
+    for command in rows:
+        if command.action in IDEMPOTENT and not is_secret_key(command.payload.get("key")):
+            command.status, command.message_id, command.sent_at = CommandStatus.QUEUED, "", None
+            command.save(update_fields=["status", "message_id", "sent_at"])
+        else:
+            _close(command, CommandStatus.UNKNOWN)
+
+
+def expire_all(now: datetime) -> int:
+    """Expire every queued command whose time is over, of the tenants the open scope covers; the number of them."""
+    rows = Command.objects.filter(status=CommandStatus.QUEUED, expires_at__lte=now)
+    for command in rows[:1000]:
+        if is_secret_key(command.payload.get("key")):
+            Command.objects.filter(pk=command.pk).update(payload=masked(command.action, command.payload))
+    return rows.update(status=CommandStatus.EXPIRED)
+
+
+def _outstanding(charge_point: ChargePoint, message_id: str) -> Command | None:
+    return (
+        Command.objects.filter(charge_point=charge_point, message_id=message_id)
+        .exclude(message_id="")
+        .order_by("-id")
+        .first()
+    )
+
+
+def _close(command: Command, status: CommandStatus) -> None:
+    command.status = status
+    command.payload = masked(command.action, command.payload)
+    command.save(update_fields=["status", "payload", "response", "error", "answered_at", "warnings"])

@@ -1,0 +1,249 @@
+"""ChargePointConsumer: moves text between a charge point's socket and its Session; decides nothing.
+
+Channels hands a consumer its frames one at a time, so nothing here waits for the charge point. What it does wait for is
+the lane: an answer leaves after COMMIT, and the next frame of the same charge point is looked at after that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import partial
+from time import monotonic
+from typing import Any
+from uuid import uuid4
+
+from channels.consumer import AsyncConsumer
+from channels.exceptions import StopConsumer
+
+from csms.ocppj import session as ocppj
+from csms.ocppj.errors import OcppError
+from csms.ocppj.session import Session
+from stations import commands, connections, dispatch, handshake
+from stations.models.message import MessageType
+
+logger = logging.getLogger(__name__)
+
+NORMAL_CLOSURE, SERVICE_RESTART = 1000, 1012
+# A boot may be the first frame; commands that waited for this connection give it this long to come first.
+FIRST_FRAME_SECONDS = 5.0
+
+
+class ChargePointConsumer(AsyncConsumer):  # type: ignore[misc]
+    """One websocket of one charge point, from handshake to close."""
+
+    session: Session
+    link: dispatch.Link
+    _open = False
+
+    async def websocket_connect(self, message: dict[str, Any]) -> None:
+        """Refuse before the upgrade, or accept and listen to the doorbell."""
+        connections.start_housekeeping()
+        if connections.draining():
+            await self._refuse(handshake.REFUSALS["draining"])
+            return
+        request = handshake.read(self.scope)
+        decision = await connections.in_handshake_thread(partial(handshake.decide, request, connections.process_id()))
+        if isinstance(decision, handshake.Refusal):
+            await self._refuse(decision)
+            return
+        self.link, self._open = decision.link, True
+        self.session = Session(strict=decision.strict, call_timeout_seconds=float(decision.call_timeout_seconds))
+        self._pumping = asyncio.Lock()
+        self._timer: asyncio.TimerHandle | None = None
+        self._may_pump = False
+        self._closing = False
+        self._sent_at: datetime | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        await self.channel_layer.group_add(commands.group_name(self.link.charge_point_id), self.channel_name)
+        connections.add(self.link, self)
+        await self.send({"type": "websocket.accept", "subprotocol": decision.subprotocol})
+        asyncio.get_running_loop().call_later(FIRST_FRAME_SECONDS, self._first_frame_is_over)
+
+    async def _refuse(self, refusal: handshake.Refusal) -> None:
+        if "websocket.http.response" in self.scope.get("extensions", {}):
+            body = f"{refusal.remedy}\n".encode()
+            headers = [(b"content-type", b"text/plain; charset=utf-8"), *refusal.headers]
+            await self.send({"type": "websocket.http.response.start", "status": refusal.status, "headers": headers})
+            await self.send({"type": "websocket.http.response.body", "body": body})
+        else:
+            await self.send({"type": "websocket.close"})
+        raise StopConsumer
+
+    # --- frames in ---------------------------------------------------------------------------------------------------
+    async def websocket_receive(self, message: dict[str, Any]) -> None:
+        text = message.get("text")
+        frame: str | bytes = text if text is not None else message.get("bytes") or b""
+        received_at, arrived = datetime.now(UTC), monotonic()
+        for event in self.session.receive(frame, arrived):
+            await self._take(event, received_at, arrived)
+        await self._flush()
+
+    async def _take(self, event: Any, received_at: datetime, arrived: float) -> None:
+        if isinstance(event, ocppj.CallReceived):
+            outcome = await dispatch.answer(
+                dispatch.InboundCall(
+                    self.link,
+                    str(event.message_id),
+                    event.action,
+                    event.req,
+                    event.payload,
+                    event.deviations,
+                    received_at,
+                    arrived,
+                )  # fmt: skip
+            )
+            if isinstance(outcome.result, OcppError):
+                self.session.send_error(event.message_id, outcome.result)
+            else:
+                self.session.send_result(event.message_id, outcome.result)
+            await self._flush()
+            self._first_frame_is_over()
+            if outcome.superseded:
+                await self._close(NORMAL_CLOSURE)
+        elif isinstance(event, ocppj.CallAnswered):
+            function = partial(
+                commands.answered, message_id=str(event.message_id), payload=event.payload, late=event.late
+            )
+            await self._finish(function, MessageType.CALLRESULT, event, event.payload, received_at)
+        elif isinstance(event, ocppj.CallFailed):
+            function = partial(
+                commands.failed, message_id=str(event.message_id), code=event.code, description=event.description,
+                details=event.details, late=event.late,
+            )  # fmt: skip
+            error = f"{event.code}: {event.description}"
+            await self._finish(function, MessageType.CALLERROR, event, event.details, received_at, error)
+        elif isinstance(event, ocppj.CallRefused):
+            message_id, action = str(event.message_id), event.action or ""
+            self._log(True, MessageType.CALL, action, message_id, event.payload, received_at)
+            error = f"{event.error.code}: {event.error.description}"
+            self._log(False, MessageType.CALLERROR, action, message_id, event.error.details or {}, received_at, error)
+        elif isinstance(event, ocppj.CallRepeated):
+            note = "repeated: answered as before"
+            self._log(True, MessageType.CALL, event.action, str(event.message_id), event.payload, received_at, note)
+        elif isinstance(event, ocppj.FrameIgnored):
+            self._log(True, MessageType.OTHER, "", "", event.text, received_at, event.reason)
+
+    async def _finish(
+        self,
+        function: Callable[..., None],
+        kind: MessageType,
+        event: Any,
+        payload: Any,
+        received_at: datetime,
+        error: str = "",
+    ) -> None:
+        """Store the charge point's answer to a command, then look for the next command."""
+        latency_ms = None
+        if self._sent_at is not None and not event.late:
+            latency_ms = round((received_at - self._sent_at).total_seconds() * 1000, 3)
+        self._log(True, kind, event.action, str(event.message_id), payload, received_at, error, latency_ms)
+        await dispatch.run(self.link, function)
+        await self._pump()
+
+    def _log(
+        self,
+        incoming: bool,
+        kind: MessageType,
+        action: str,
+        message_id: str,
+        payload: Any,
+        at: datetime,
+        error: str = "",
+        latency_ms: float | None = None,
+    ) -> None:
+        dispatch.log(dispatch.LogEntry(self.link, incoming, kind, action, message_id, payload, at, latency_ms, error))
+
+    # --- frames out --------------------------------------------------------------------------------------------------
+    async def _flush(self) -> None:
+        for text in self.session.frames_to_send():
+            await self.send({"type": "websocket.send", "text": text})
+
+    async def _pump(self) -> None:
+        """Send the next command, if none is outstanding. The lock: doorbell, answer and time-out all come here."""
+        async with self._pumping:
+            if not self._open or self._closing or self.session.outstanding is not None:
+                return
+            message_id = str(uuid4())
+            take = partial(commands.take_next, generation=self.link.generation, message_id=message_id)
+            outcome = await dispatch.run(self.link, take)
+            if outcome.superseded:
+                await self._close(NORMAL_CLOSURE)
+                return
+            command = outcome.result
+            if not isinstance(command, commands.Outgoing):
+                return
+            self._sent_at = datetime.now(UTC)
+            self.session.send_call(command.action, command.payload, monotonic(), command.message_id)
+            self._log(False, MessageType.CALL, command.action, message_id, command.payload, self._sent_at)
+            await self._flush()
+            self._set_timer()
+
+    def _set_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self.session.next_timeout is not None:
+            delay = max(0.0, self.session.next_timeout - monotonic())
+            self._timer = asyncio.get_running_loop().call_later(delay, self._spawn, self._tick)
+
+    async def _tick(self) -> None:
+        """Time out the outstanding CALL, then go on with the next command."""
+        for event in self.session.tick(monotonic()):
+            await dispatch.run(self.link, partial(commands.timed_out, message_id=str(event.message_id)))
+        await self._pump()
+        self._set_timer()
+
+    def _first_frame_is_over(self) -> None:
+        if not self._may_pump:
+            self._may_pump = True
+            self._spawn(self._pump)
+
+    def _spawn(self, function: Callable[[], Any]) -> None:
+        """Run a coroutine beside the frames; its failure is logged, not lost."""
+        task = asyncio.get_running_loop().create_task(function())
+        self._tasks.add(task)
+        task.add_done_callback(self._spawned)
+
+    def _spawned(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            logger.error("Background work of a connection failed", exc_info=task.exception())
+
+    # --- doorbells ---------------------------------------------------------------------------------------------------
+    async def charge_point_ring(self, message: dict[str, Any]) -> None:
+        """Something may be queued for this charge point."""
+        self.ring()
+
+    def ring(self) -> None:
+        """As the doorbell, from within the process. Not awaited: the frame being answered comes first."""
+        if self._open and not self._closing:
+            self._spawn(self._pump)
+
+    async def charge_point_superseded(self, message: dict[str, Any]) -> None:
+        """A newer connection of this charge point was accepted."""
+        if self._open and message["generation"] > self.link.generation:
+            await self._close(NORMAL_CLOSURE)
+
+    async def close_for_restart(self) -> None:
+        """The server is stopping; the charge point will come back to another process or the next one."""
+        await self._close(SERVICE_RESTART)
+
+    # --- the end -----------------------------------------------------------------------------------------------------
+    async def _close(self, code: int) -> None:
+        if not self._closing:
+            self._closing = True
+            await self.send({"type": "websocket.close", "code": code})
+
+    async def websocket_disconnect(self, message: dict[str, Any]) -> None:
+        if self._open:
+            self._open = False
+            link = self.link
+            if self._timer is not None:
+                self._timer.cancel()
+            connections.remove(link, self)
+            await self.channel_layer.group_discard(commands.group_name(link.charge_point_id), self.channel_name)
+            await dispatch.run(link, partial(handshake.release, generation=link.generation))
+        raise StopConsumer

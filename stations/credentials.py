@@ -1,0 +1,69 @@
+"""Basic passwords of charge points: typed, generated, hashed, compared. A password is bytes, not text.
+
+A generated password has more than 100 random bits, so one salted SHA-256 is as good as a slow hash and lets a thousand
+charge points return at once; one that a person typed gets scrypt.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+import secrets
+import string
+
+HEXADECIMAL = re.compile(rb"[0-9A-Fa-f]{32,40}\Z")
+ALPHABET = string.ascii_letters + string.digits
+SCRYPT = {"n": 2**12, "r": 8, "p": 1}
+
+
+class InvalidPassword(ValueError):
+    """A password that OCPP 1.6 does not allow; the text says why and never repeats the password."""
+
+
+def generate() -> str:
+    """A new password: 20 letters and digits (119 bits), which every charge point's settings page takes."""
+    return "".join(secrets.choice(ALPHABET) for _ in range(20))
+
+
+def canonical(typed: str) -> bytes:
+    """The bytes that a typed password stands for: 32 to 40 hexadecimal digits, or 16 to 20 bytes as text.
+
+    Raises InvalidPassword. Source: Improved security for OCPP 1.6-J, A00.FR.205.
+    """
+    if HEXADECIMAL.match(typed.encode()) and len(typed) % 2 == 0:
+        return bytes.fromhex(typed)
+    raw = typed.encode()
+    if not 16 <= len(raw) <= 20:
+        raise InvalidPassword("A password has 16 to 20 bytes as text, or 32 to 40 hexadecimal digits.")
+    return raw
+
+
+def hashed(password: bytes, *, generated: bool) -> str:
+    """`scheme$salt$digest` for the database."""
+    salt = secrets.token_bytes(16)
+    scheme = "sha256" if generated else "scrypt"
+    return f"{scheme}${salt.hex()}${_digest(scheme, salt, password).hex()}"
+
+
+def _digest(scheme: str, salt: bytes, password: bytes) -> bytes:
+    if scheme == "sha256":
+        return hashlib.sha256(salt + password).digest()
+    return hashlib.scrypt(password, salt=salt, dklen=32, **SCRYPT)
+
+
+# Compared against when there is no charge point, so that an unknown identity takes as long as a known one.
+NOBODY = hashed(secrets.token_bytes(20), generated=True)
+
+
+def matches(stored: str, presented: bytes, *, accept_hexadecimal: bool) -> bool:
+    """Whether `presented` is the password behind `stored`: its bytes or, if allowed, their hexadecimal digits."""
+    scheme, salt, digest = (stored or NOBODY).split("$")
+    candidates = [presented]
+    if accept_hexadecimal and HEXADECIMAL.match(presented) and len(presented) % 2 == 0:
+        candidates.append(bytes.fromhex(presented.decode()))
+    found = [
+        hmac.compare_digest(_digest(scheme, bytes.fromhex(salt), candidate), bytes.fromhex(digest))
+        for candidate in candidates
+    ]
+    return any(found) and bool(stored)

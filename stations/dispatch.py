@@ -1,0 +1,340 @@
+"""Messages against the database: lanes, tenant scope, one transaction a batch, the action table, bulk writes.
+
+Context: an answer may leave only after COMMIT, and one commit a message gives a fifth of the rate that a disk and a
+core allow. A process has one thread for the database unless told otherwise, and a slow hop delays every station.
+Choice: a process has a few lanes, each with its own thread and connection. A charge point always uses the same lane,
+so its order holds. A lane takes whatever waits, answers it in one transaction (`answer_batch`), commits, and wakes all
+who wait; what arrives meanwhile is the next batch. No timer: an idle lane answers at once.
+Consequence: one bad message could hurt its neighbours, so a batch that fails is rolled back and run again one by one;
+calls are grouped by tenant and each group runs in its own scope, so that row-level security checks every row.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import uuid
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from time import monotonic
+from typing import Any
+from weakref import WeakKeyDictionary
+from zlib import crc32
+
+import orjson
+from django.conf import settings
+from django.db import DatabaseError, IntegrityError, InterfaceError, OperationalError, connection, transaction
+
+from csms.ocppj.errors import InternalError, NotSupported, OcppError, SecurityError
+from csms.ocppj.payloads import result_payload
+from stations.batch import Batch, open_batch
+from stations.masking import masked
+from stations.models import ChargePoint
+from stations.models.message import MessageType
+from stations.ocpp.actions import FROM_CHARGE_POINT
+from tenants.scope import tenant_scope
+
+logger = logging.getLogger(__name__)
+
+ATTEMPTS = 3
+
+
+@dataclass(slots=True, eq=False)
+class Link:
+    """One accepted websocket: whose it is, and since when (its generation). What every hop needs to know."""
+
+    tenant_id: int
+    charge_point_id: int
+    generation: int
+    lane_key: str
+
+
+@dataclass(slots=True, eq=False)
+class InboundCall:
+    """A valid CALL of a charge point, waiting for its answer."""
+
+    link: Link
+    message_id: str
+    action: str
+    req: Any
+    payload: dict[str, Any]
+    deviations: list[Any]
+    received_at: datetime
+    arrived: float
+
+
+@dataclass(slots=True, eq=False)
+class Work:
+    """Something else that must happen in the order of a charge point's messages: `function(charge_point, now)`."""
+
+    link: Link
+    function: Callable[[ChargePoint, datetime], Any]
+
+
+@dataclass(slots=True, eq=False)
+class LogEntry:
+    """A frame that needs no answer from here (refused, ignored, an answer to us), for the message log."""
+
+    link: Link
+    incoming: bool
+    message_type: MessageType
+    action: str
+    message_id: str
+    payload: Any
+    received_at: datetime
+    latency_ms: float | None = None
+    error: str = ""
+
+
+@dataclass(slots=True, eq=False)
+class Outcome:
+    """What became of an item: a confirmation, an OcppError, or what a function returned.
+
+    `superseded`: the charge point has a newer connection, is disabled or gone; this socket is to be closed.
+    """
+
+    result: Any
+    superseded: bool = False
+
+
+Item = InboundCall | Work | LogEntry
+
+
+# --- lanes ------------------------------------------------------------------------------------------------------------
+class Lane:
+    """One thread with one database connection, and the items that wait for it."""
+
+    def __init__(self, name: str, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._executor = ThreadPoolExecutor(1, thread_name_prefix=name)
+        self._waiting: deque[tuple[Item, asyncio.Future[Outcome]]] = deque()
+        self._running = False
+
+    def submit(self, item: Item) -> asyncio.Future[Outcome]:
+        future: asyncio.Future[Outcome] = self._loop.create_future()
+        self._waiting.append((item, future))
+        if not self._running:
+            self._running = True
+            self._next()
+        return future
+
+    @property
+    def depth(self) -> int:
+        return len(self._waiting)
+
+    def _next(self) -> None:
+        size = min(len(self._waiting), settings.CSMS_LANE_BATCH_SIZE)
+        taken = [self._waiting.popleft() for _ in range(size)]
+        run = self._loop.run_in_executor(self._executor, answer_batch, [item for item, _ in taken])
+        run.add_done_callback(lambda done: self._done(taken, done))
+
+    def _done(self, taken: list[tuple[Item, asyncio.Future[Outcome]]], done: asyncio.Future[list[Outcome]]) -> None:
+        # The next batch starts before this one's answers are sent: the database works while the loop writes sockets.
+        if self._waiting:
+            self._next()
+        else:
+            self._running = False
+        error = None if done.cancelled() else done.exception()
+        for index, (_, future) in enumerate(taken):
+            if future.done():
+                continue
+            if done.cancelled():
+                future.cancel()
+            elif error is not None:
+                future.set_exception(error)
+            else:
+                future.set_result(done.result()[index])
+
+
+_lanes: WeakKeyDictionary[asyncio.AbstractEventLoop, list[Lane]] = WeakKeyDictionary()
+
+
+def lanes() -> list[Lane]:
+    """The lanes of the running event loop; made at first use."""
+    loop = asyncio.get_running_loop()
+    if loop not in _lanes:
+        _lanes[loop] = [Lane(f"lane-{number}", loop) for number in range(settings.CSMS_LANES)]
+    return _lanes[loop]
+
+
+def _lane(link: Link) -> Lane:
+    available = lanes()
+    return available[crc32(link.lane_key.encode()) % len(available)]
+
+
+async def answer(call: InboundCall) -> Outcome:
+    """Answer one CALL; returns after COMMIT. `result` is a confirmation of ocpp.v16.call_result or an OcppError."""
+    return await _lane(call.link).submit(call)
+
+
+async def run(link: Link, function: Callable[[ChargePoint, datetime], Any]) -> Outcome:
+    """Run `function(charge_point, now)` in the lane of the charge point; returns after COMMIT with what it returned."""
+    return await _lane(link).submit(Work(link, function))
+
+
+def log(entry: LogEntry) -> None:
+    """Write a frame to the message log with the lane's next batch; nobody waits for it."""
+    _lane(entry.link).submit(entry)
+
+
+# --- one batch, in the lane's thread ----------------------------------------------------------------------------------
+def answer_batch(items: list[Item]) -> list[Outcome]:
+    """Answer `items` in their order, each tenant's in one transaction; the outcomes stand in the order of the items."""
+    now = datetime.now(UTC)
+    groups: dict[int, list[int]] = {}
+    for index, item in enumerate(items):
+        groups.setdefault(item.link.tenant_id, []).append(index)
+    outcomes: list[Outcome] = [Outcome(None)] * len(items)
+    for tenant_id, indexes in groups.items():
+        with tenant_scope(tenant_id):
+            for index, outcome in zip(indexes, _answer_group([items[i] for i in indexes], now), strict=True):
+                outcomes[index] = outcome
+    return outcomes
+
+
+def _answer_group(items: list[Item], now: datetime) -> list[Outcome]:
+    """One tenant's items in one transaction; one by one when that fails."""
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            with transaction.atomic(), open_batch() as batch:
+                return _run_group(batch, items, now)
+        except (OperationalError, InterfaceError, IntegrityError) as error:
+            # Deadlock, serialization failure, lost connection, or two processes that met on one constraint.
+            logger.warning("Batch of %d failed at attempt %d: %s", len(items), attempt, type(error).__name__)
+            _drop_broken_connection()
+            failure: Exception = error
+        except Exception as error:
+            failure = error
+            break
+    if len(items) > 1:
+        return [_answer_group([item], now)[0] for item in items]
+    return [_failed(items[0], failure, now)]
+
+
+def _drop_broken_connection() -> None:
+    """Give a dead connection back, so that the next attempt opens another."""
+    try:
+        if not connection.is_usable():
+            connection.close()
+    except DatabaseError:
+        connection.close()
+
+
+def _failed(item: Item, failure: Exception, now: datetime) -> Outcome:
+    """A failure of ours: logged with a reference that the charge point's answer repeats, without internals."""
+    reference = uuid.uuid4().hex[:12]
+    logger.error("Reference %s: %s failed", reference, _describe(item), exc_info=failure)
+    if not isinstance(item, InboundCall):
+        return Outcome(InternalError(f"Reference {reference}"))
+    error = InternalError(f"Reference {reference}")
+    try:
+        with transaction.atomic(), open_batch() as batch:
+            _log_call(batch, item, error, now)
+    except DatabaseError:
+        logger.exception("Reference %s: the message log could not be written either", reference)
+    return Outcome(error)
+
+
+def _describe(item: Item) -> str:
+    what = item.action if isinstance(item, InboundCall | LogEntry) else item.function
+    return f"{what} of charge point {item.link.charge_point_id}"
+
+
+def _run_group(batch: Batch, items: list[Item], now: datetime) -> list[Outcome]:
+    charge_points = {
+        charge_point.pk: charge_point
+        for charge_point in ChargePoint.objects.filter(
+            pk__in={item.link.charge_point_id for item in items}
+        ).select_related("tenant")
+    }
+    _look_ahead(batch, items)
+    outcomes = []
+    for item in items:
+        charge_point = charge_points.get(item.link.charge_point_id)
+        if charge_point is None:
+            outcomes.append(Outcome(SecurityError("This charge point is not registered any more."), superseded=True))
+            continue
+        superseded = charge_point.disabled or charge_point.connection_generation != item.link.generation
+        if isinstance(item, InboundCall):
+            answer = _answer_call(charge_point, item, now)
+            _log_call(batch, item, answer, now)
+            outcomes.append(Outcome(answer, superseded))
+        elif isinstance(item, Work):
+            outcomes.append(Outcome(item.function(charge_point, now), superseded))
+        else:
+            _log_entry(batch, item)
+            outcomes.append(Outcome(None, superseded))
+    stale = [pk for pk, charge_point in sorted(charge_points.items()) if charge_point.last_seen_is_stale(now)]
+    if stale:
+        ChargePoint.objects.filter(pk__in=stale).update(last_seen_at=now)
+    return outcomes
+
+
+def _look_ahead(batch: Batch, items: list[Item]) -> None:
+    """Fetch once for the group what its calls are going to ask for one by one."""
+    id_tags: set[str] = set()
+    transaction_ids: set[int] = set()
+    connectors: set[int] = set()
+    for item in items:
+        if not isinstance(item, InboundCall):
+            continue
+        if item.action in ("MeterValues", "StopTransaction"):
+            reference = item.req.transaction_id
+            if reference is not None and 1 <= reference < 2**31:
+                transaction_ids.add(reference)
+        if item.action in ("Authorize", "StartTransaction", "StopTransaction") and item.req.id_tag:
+            id_tags.add(str(item.req.id_tag))
+        if item.action in ("StatusNotification", "StartTransaction"):
+            connectors.add(item.link.charge_point_id)
+    if id_tags:
+        batch.load_id_tags(id_tags)
+    if transaction_ids:
+        batch.load_transactions(transaction_ids)
+    if connectors:
+        batch.load_connectors(connectors)
+
+
+def _answer_call(charge_point: ChargePoint, call: InboundCall, now: datetime) -> Any:
+    if call.deviations and charge_point.note_deviations(call.action, call.deviations, now):
+        charge_point.save(update_fields=["deviations"])
+    if not charge_point.accepted and call.action != "BootNotification":
+        # OCPP-J errata 3.10: nothing else before the charge point is accepted.
+        return SecurityError(
+            f"The charge point is {charge_point.registration_status}, only BootNotification is allowed."
+        )
+    function = FROM_CHARGE_POINT.get(call.action)
+    if function is None:
+        return NotSupported(f"{call.action} is not supported.")
+    return function(charge_point, call.req, call.received_at)
+
+
+# --- message log ------------------------------------------------------------------------------------------------------
+def _log_call(batch: Batch, call: InboundCall, answer: Any, now: datetime) -> None:
+    """The CALL and our answer, as two rows; `latency_ms` up to the commit that is about to happen."""
+    payload = orjson.dumps(masked(call.action, call.payload), default=str).decode()
+    batch.add_message(
+        call.link.charge_point_id, True, MessageType.CALL.value, call.action, call.message_id, payload,
+        call.received_at, None, "",
+    )  # fmt: skip
+    latency_ms = round((monotonic() - call.arrived) * 1000, 3)
+    if isinstance(answer, OcppError):
+        kind, body, error = MessageType.CALLERROR.value, answer.details or {}, f"{answer.code}: {answer.description}"
+    else:
+        kind, body, error = MessageType.CALLRESULT.value, result_payload(answer), ""
+    batch.add_message(
+        call.link.charge_point_id, False, kind, call.action, call.message_id, orjson.dumps(body).decode(), now,
+        latency_ms, error,
+    )  # fmt: skip
+
+
+def _log_entry(batch: Batch, entry: LogEntry) -> None:
+    payload = masked(entry.action, entry.payload)
+    batch.add_message(
+        entry.link.charge_point_id, entry.incoming, entry.message_type.value, entry.action[:255],
+        entry.message_id[:255],
+        payload if isinstance(payload, str) else orjson.dumps(payload, default=str).decode(), entry.received_at,
+        entry.latency_ms, entry.error,
+    )  # fmt: skip

@@ -1,0 +1,72 @@
+"""IdTag: what a driver presents. Compared without regard to case, kept as first registered."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.db import models
+
+from tenants.scoped import TenantManager, TenantModel, TenantQuerySet
+
+
+def validate_id_tag(id_tag: str) -> None:
+    """Raise ValidationError unless `id_tag` is a CiString20Type (OCPP 1.6 section 7.28)."""
+    if not 1 <= len(id_tag) <= 20:
+        raise ValidationError("An id tag has 1 to 20 characters.", code="invalid_length")
+    if any(not character.isprintable() for character in id_tag):
+        raise ValidationError("An id tag contains no control characters.", code="control_character")
+
+
+class IdTagQuerySet(TenantQuerySet["IdTag"]):
+    def matching(self, id_tags: list[str]) -> IdTagQuerySet:
+        """Rows of these idTags in whatever case they are written."""
+        return self.filter(key__in={id_tag.upper() for id_tag in id_tags})
+
+
+class IdTag(TenantModel):
+    """One idTag of one tenant; `parent_id_tag` groups tags and need not be a tag itself (OCPP 1.6 section 3.10)."""
+
+    id_tag = models.CharField(max_length=20, validators=[validate_id_tag])
+    key = models.CharField(max_length=20, editable=False)
+    description = models.CharField(max_length=200, blank=True)
+    driver = models.CharField(max_length=200, blank=True, help_text="Whose it is: a name or your own customer number.")
+    parent_id_tag = models.CharField(max_length=20, blank=True)
+    groups = models.JSONField(default=list, blank=True, help_text="Names of groups, for example for local lists.")
+    expiry_date = models.DateTimeField(null=True, blank=True)
+    blocked = models.BooleanField(default=False)
+    max_active_transactions = models.PositiveIntegerField(null=True, blank=True)
+    sites = models.ManyToManyField(
+        "tenants.Site", through="IdTagSite", blank=True, related_name="id_tags", help_text="Empty means every site."
+    )
+    created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    objects = TenantManager.from_queryset(IdTagQuerySet)()
+
+    class Meta(TenantModel.Meta):
+        ordering = ["-id"]
+        constraints = [models.UniqueConstraint(fields=["tenant", "key"], name="id_tag_per_tenant")]
+
+    def __str__(self) -> str:
+        return self.id_tag
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        self.key = self.id_tag.upper()
+        fields = kwargs.get("update_fields")
+        if fields is not None and "id_tag" in fields:
+            kwargs["update_fields"] = {*fields, "key"}
+        super().save(*args, **kwargs)
+
+
+class IdTagSite(TenantModel):
+    """Where an idTag may charge. No row at all means everywhere in the tenant."""
+
+    id_tag = models.ForeignKey(IdTag, on_delete=models.CASCADE)
+    site = models.ForeignKey("tenants.Site", on_delete=models.CASCADE)
+
+    class Meta(TenantModel.Meta):
+        constraints = [models.UniqueConstraint(fields=["id_tag", "site"], name="id_tag_site_once")]
+
+    def __str__(self) -> str:
+        return f"{self.id_tag_id} at {self.site_id}"

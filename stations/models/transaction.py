@@ -1,0 +1,132 @@
+"""Transaction: one charging session as its charge point reported it. Facts are flagged, never refused."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+from django.db import models
+from django.db.models import OuterRef, Q, Subquery
+
+from stations.models.charge_point import ChargePoint
+from stations.models.command import Command
+from stations.models.id_tag import IdTag
+from tenants.scoped import TenantManager, TenantModel, TenantQuerySet, tenant_foreign_key
+
+MAX_TRANSACTION_ID = 2**31 - 1
+
+
+class Flag(models.TextChoices):
+    """Why a transaction is held back from billing until somebody has looked at it."""
+
+    ORPHAN_STOP = "orphan_stop", "Stop without a start"
+    SUPERSEDED = "superseded", "Stop not received: a later transaction began on the connector"
+    CLOCK_SUSPECT = "clock_suspect", "The charge point's clock is not to be trusted"
+    NEGATIVE_ENERGY = "negative_energy", "Meter stop is below meter start"
+    ENERGY_FROM_METER_VALUES = "energy_from_meter_values", "No usable meter stop: energy is from the last meter value"
+    UNKNOWN_CONNECTOR = "unknown_connector", "Connector 0 or negative"
+    CLOSED_BY_OPERATOR = "closed_by_operator", "Closed by an operator, not by the charge point"
+    STOP_DIFFERS = "stop_differs", "A repeated StopTransaction had other data; the first was kept"
+    ID_TAG_REFUSED = "id_tag_refused", "Started with an id tag that was not accepted"
+
+
+class TransactionQuerySet(TenantQuerySet["Transaction"]):
+    def with_latest_reading(self) -> TransactionQuerySet:
+        """Annotate `latest_energy_wh` (register) and `latest_power_w` from the newest meter value that has them.
+
+        A look-up in the index of each transaction's meter values: written nowhere, so that a MeterValues costs one row.
+        """
+        meter_values = self.model._meta.get_field("meter_values").related_model.objects
+        newest = meter_values.filter(transaction=OuterRef("pk")).order_by("-timestamp")
+        return self.annotate(
+            latest_energy_wh=Subquery(newest.filter(energy_wh__isnull=False).values("energy_wh")[:1]),
+            latest_power_w=Subquery(newest.filter(power_w__isnull=False).values("power_w")[:1]),
+        )
+
+    def open(self) -> TransactionQuerySet:
+        return self.filter(stopped_at__isnull=True)
+
+
+class Transaction(TenantModel):
+    """`id` is the OCPP transactionId: one positive int32 sequence for the whole deployment, never 0, never reused.
+
+    Meter readings in Wh. `started_at` and `stopped_at` are the charge point's times, `*_received_at` ours.
+    The first constraint answers a repeated StartTransaction with the row it already opened (OCPP 1.6 section 3.7.1).
+    `stop_received` is False while a closed row still waits for its StopTransaction, which is taken in when it comes.
+    """
+
+    tenant = tenant_foreign_key(db_index=False)
+    id = models.AutoField(primary_key=True)
+    charge_point = models.ForeignKey(ChargePoint, on_delete=models.PROTECT, related_name="transactions", db_index=False)
+    connector_id = models.IntegerField()
+    id_tag = models.CharField(max_length=255, blank=True)
+    id_tag_key = models.CharField(max_length=255, blank=True, editable=False)
+    id_tag_row = models.ForeignKey(IdTag, null=True, on_delete=models.SET_NULL, related_name="transactions")
+    id_tag_status = models.CharField(max_length=20, blank=True)
+    id_tag_expiry_date = models.DateTimeField(null=True)
+    parent_id_tag = models.CharField(max_length=20, blank=True)
+    reservation_id = models.BigIntegerField(null=True)
+
+    started_at = models.DateTimeField()
+    started_received_at = models.DateTimeField()
+    started_at_text = models.CharField(max_length=255, blank=True)
+    meter_start_wh = models.BigIntegerField()
+
+    stopped_at = models.DateTimeField(null=True)
+    stopped_received_at = models.DateTimeField(null=True)
+    meter_stop_wh = models.BigIntegerField(null=True)
+    energy_wh = models.DecimalField(max_digits=15, decimal_places=3, null=True)
+    stop_reason = models.CharField(max_length=255, blank=True)
+    stop_id_tag = models.CharField(max_length=255, blank=True)
+    stop_id_tag_status = models.CharField(max_length=20, blank=True)
+    stop_received = models.BooleanField(default=False)
+
+    flags = models.JSONField(default=list)
+    orphan_ref = models.TextField(blank=True, help_text="The transactionId of a stop that has no start, as sent.")
+    started_by_command = models.ForeignKey(
+        Command, null=True, on_delete=models.SET_NULL, related_name="started_transactions"
+    )
+
+    objects = TenantManager.from_queryset(TransactionQuerySet)()
+
+    class Meta(TenantModel.Meta):
+        ordering = ["-id"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["charge_point", "connector_id", "id_tag", "started_at", "meter_start_wh"],
+                name="transaction_start_once",
+                condition=Q(orphan_ref=""),
+            ),
+            models.UniqueConstraint(
+                fields=["charge_point", "orphan_ref", "stopped_at", "meter_stop_wh"],
+                name="transaction_orphan_stop_once",
+                condition=~Q(orphan_ref=""),
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["charge_point", "-id"], name="transaction_newest_of_station"),
+            models.Index(fields=["tenant", "-id"], name="transaction_newest_of_tenant"),
+            models.Index(fields=["tenant", "id_tag_key", "-id"], name="transaction_by_id_tag"),
+            models.Index(
+                fields=["charge_point", "connector_id"], condition=Q(stopped_at__isnull=True), name="transaction_open"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return str(self.pk)
+
+    @property
+    def active(self) -> bool:
+        return self.stopped_at is None
+
+    @property
+    def current_energy_wh(self) -> Decimal | None:
+        """Energy so far: final once stopped, else from the newest meter value of `with_latest_reading`, else None."""
+        if self.energy_wh is not None or self.stopped_at is not None:
+            return self.energy_wh
+        latest: Any = getattr(self, "latest_energy_wh", None)
+        return None if latest is None else Decimal(latest) - self.meter_start_wh
+
+    def add_flag(self, flag: str) -> None:
+        if flag not in self.flags:
+            self.flags = [*self.flags, flag]

@@ -1,0 +1,293 @@
+"""The Core profile of OCPP 1.6, both directions.
+
+From the charge point: Authorize, BootNotification, DataTransfer, Heartbeat, MeterValues, StartTransaction,
+StatusNotification, StopTransaction. To the charge point: ChangeAvailability, ChangeConfiguration, ClearCache,
+DataTransfer, GetConfiguration, RemoteStartTransaction, RemoteStopTransaction, Reset, UnlockConnector; their `_conf`
+functions take in the answer. Transactions have their rules in stations/transactions.py.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from ocpp.v16 import call, call_result
+
+from csms.ocppj.times import format_time, parse_time
+from stations import authorization, transactions
+from stations import meter_values as readings
+from stations.batch import open_batch
+from stations.masking import is_secret_key
+from stations.models import Boot, ChargePoint, Command, ConfigurationKey, Connector
+from stations.models.charge_point import BOOT_TEXTS
+
+INT32_MAX = 2**31 - 1
+RESET_EFFECT_WINDOW = timedelta(minutes=30)
+
+
+# --- from the charge point --------------------------------------------------------------------------------------------
+def authorize(charge_point: ChargePoint, req: call.Authorize, now: datetime) -> call_result.Authorize:
+    """Answer Authorize.req with the present state of the idTag.
+
+    Errors: none of its own; an unknown idTag is Invalid.
+    Source: OCPP 1.6 ed. 2, 4.2, 6.1, 6.2.
+    """
+    return call_result.Authorize(
+        id_tag_info=authorization.authorize(charge_point, req.id_tag, now).id_tag_info(charge_point)
+    )
+
+
+def boot_notification(
+    charge_point: ChargePoint, req: call.BootNotification, now: datetime
+) -> call_result.BootNotification:
+    """Answer BootNotification.req with the registration status, the clock, and an interval in seconds.
+
+    Open transactions stay open: their StopTransaction normally follows. `interval` is the heartbeat interval when
+    Accepted, else the pause before the next BootNotification.
+    Source: OCPP 1.6 ed. 2, 4.2, 6.3, 6.4; errata v4.0 3.22.
+    """
+    for wire, column in BOOT_TEXTS.items():
+        setattr(charge_point, column, getattr(req, wire, None) or "")
+    charge_point.booted_at = now
+    charge_point.last_seen_at = now
+    charge_point.save(update_fields=[*BOOT_TEXTS.values(), "booted_at", "last_seen_at", "updated_at"])
+    payload = {wire: value for wire in BOOT_TEXTS if (value := getattr(req, wire, None)) is not None}
+    boot = Boot.objects.create(
+        charge_point=charge_point, at=now, payload=payload, status=charge_point.registration_status
+    )
+    reset = (
+        Command.objects.filter(
+            charge_point=charge_point,
+            action="Reset",
+            sent_at__gte=now - RESET_EFFECT_WINDOW,
+            effect__isnull=True,
+        )
+        .order_by("-id")
+        .first()
+    )
+    if reset is not None and reset.outcome != "Rejected":
+        reset.effect = {"boot": boot.pk, "booted_at": format_time(now)}
+        reset.save(update_fields=["effect"])
+    return call_result.BootNotification(
+        current_time=format_time(now, milliseconds=charge_point.send_milliseconds),
+        interval=charge_point.effective_heartbeat_interval_seconds
+        if charge_point.accepted
+        else charge_point.tenant.pending_interval_seconds,
+        status=charge_point.registration_status,
+    )
+
+
+def data_transfer(charge_point: ChargePoint, req: call.DataTransfer, now: datetime) -> call_result.DataTransfer:
+    """Answer DataTransfer.req: no vendor has an extension here, so the vendor is unknown and no data go back.
+
+    Source: OCPP 1.6 ed. 2, 4.3, 6.13, 6.14.
+    """
+    return call_result.DataTransfer(status="UnknownVendorId")
+
+
+def heartbeat(charge_point: ChargePoint, req: call.Heartbeat, now: datetime) -> call_result.Heartbeat:
+    """Answer Heartbeat.req with the clock.
+
+    Source: OCPP 1.6 ed. 2, 4.6, 6.29, 6.30.
+    """
+    return call_result.Heartbeat(current_time=format_time(now, milliseconds=charge_point.send_milliseconds))
+
+
+def meter_values(charge_point: ChargePoint, req: call.MeterValues, now: datetime) -> call_result.MeterValues:
+    """Answer MeterValues.req: store every element, with its transaction where the transactionId is one of ours.
+
+    Never refused: an error would only make the charge point repeat the message.
+    Units: as sent in `sampled_value`; Wh, W and percent in the normalised columns.
+    Source: OCPP 1.6 ed. 2, 4.7, 6.31, 6.32; errata v4.0 3.14-3.16.
+    """
+    with open_batch() as batch:
+        tx, reference = None, ""
+        if req.transaction_id is not None:
+            if transactions.is_ours(req.transaction_id):
+                tx = batch.transaction(req.transaction_id, charge_point.pk)
+            reference = str(req.transaction_id)[:100] if tx is None else ""
+        readings.record(batch, charge_point, _int32(req.connector_id), tx, reference, req.meter_value or [], now)
+    return call_result.MeterValues()
+
+
+def start_transaction(
+    charge_point: ChargePoint, req: call.StartTransaction, now: datetime
+) -> call_result.StartTransaction:
+    """Answer StartTransaction.req: open a transaction, or return the one this request already opened.
+
+    Always gives a transactionId, even for a refused idTag: without an answer the charge point only repeats itself.
+    Units: meter_start in Wh; timestamp is the charge point's clock, UTC, and may be hours old.
+    Errors: none of its own; an unknown connector is stored, flagged and still answered.
+    Source: OCPP 1.6 ed. 2, 4.8, 6.45, 6.46; retries 3.7.1.
+    """
+    tx, answer = transactions.start(
+        charge_point,
+        connector_id=_int32(req.connector_id),
+        id_tag=str(req.id_tag),
+        timestamp=req.timestamp,
+        meter_start_wh=_whole(req.meter_start),
+        reservation_id=_whole(req.reservation_id) or None,
+        now=now,
+    )
+    return call_result.StartTransaction(transaction_id=tx.pk, id_tag_info=answer.id_tag_info(charge_point))
+
+
+def status_notification(
+    charge_point: ChargePoint, req: call.StatusNotification, now: datetime
+) -> call_result.StatusNotification:
+    """Answer StatusNotification.req: keep it in the history; an older one never overwrites a newer one.
+
+    No transition is refused and none creates or ends a transaction. Connectors are created as they appear.
+    Source: OCPP 1.6 ed. 2, 4.9, 6.47, 6.48; errata v4.0 3.19-3.22.
+    """
+    connector_id = _int32(req.connector_id)
+    given = parse_time(req.timestamp, charge_point.zone) or now
+    facts = (
+        str(req.status),
+        str(req.error_code),
+        req.info or "",
+        req.vendor_id or "",
+        req.vendor_error_code or "",
+    )
+    with open_batch() as batch:
+        batch.add_status(charge_point.pk, connector_id, *facts, given, now)
+        # A clock that runs ahead must not make every later status look old.
+        at = min(given, now)
+        known = batch.connector(charge_point.pk, connector_id)
+        if known is None or known.status_at is None or at >= known.status_at:
+            status, error_code, info, vendor_id, vendor_error_code = facts
+            batch.put_connector(
+                Connector(
+                    tenant_id=charge_point.tenant_id,
+                    charge_point=charge_point,
+                    connector_id=connector_id,
+                    status=status,
+                    error_code=error_code,
+                    info=info,
+                    vendor_id=vendor_id,
+                    vendor_error_code=vendor_error_code,
+                    status_at=at,
+                    status_received_at=now,
+                )
+            )
+    return call_result.StatusNotification()
+
+
+def stop_transaction(
+    charge_point: ChargePoint, req: call.StopTransaction, now: datetime
+) -> call_result.StopTransaction:
+    """Answer StopTransaction.req: close the transaction, keep the first stop, or store one that has no start.
+
+    A stop cannot be refused. idTagInfo is answered only when the request had an idTag.
+    Units: meter_stop in Wh; timestamp is the charge point's clock, UTC.
+    Source: OCPP 1.6 ed. 2, 4.10, 6.49, 6.50; errata v4.0 3.18, 3.54; retries 3.7.1.
+    """
+    answer = transactions.stop(
+        charge_point,
+        transaction_id=req.transaction_id,
+        meter_stop_wh=_whole(req.meter_stop),
+        timestamp=req.timestamp,
+        id_tag=req.id_tag,
+        reason=req.reason or "Local",
+        transaction_data=req.transaction_data or [],
+        now=now,
+    )
+    return call_result.StopTransaction(id_tag_info=None if answer is None else answer.id_tag_info(charge_point))
+
+
+def _whole(value: Any) -> int:
+    """A whole number that fits a 64-bit column, from whatever number a charge point sent; absent is 0."""
+    number = readings.number(value) if value is not None else None
+    return 0 if number is None else max(-(2**62), min(2**62, int(number)))
+
+
+def _int32(value: Any) -> int:
+    return max(-INT32_MAX, min(INT32_MAX, _whole(value)))
+
+
+# --- to the charge point: what its answer changes ---------------------------------------------------------------------
+def change_availability_conf(command: Command, conf: call_result.ChangeAvailability, now: datetime) -> None:
+    """ChangeAvailability.conf changes nothing of ours: a StatusNotification follows. Source: OCPP 1.6 ed. 2, 5.2."""
+
+
+def change_configuration_conf(command: Command, conf: call_result.ChangeConfiguration, now: datetime) -> None:
+    """Keep the value that the charge point took: Accepted or, active after its next reset, RebootRequired.
+
+    A secret (AuthorizationKey) is not kept. Rejected and NotSupported change nothing.
+    Source: OCPP 1.6 ed. 2, 5.3, 6.7, 6.8.
+    """
+    key = str(command.payload["key"])
+    if conf.status not in ("Accepted", "RebootRequired") or is_secret_key(key):
+        return
+    value = command.payload["value"]
+    row, _ = ConfigurationKey.objects.get_or_create(charge_point_id=command.charge_point_id, key=key)
+    row.desired_value, row.desired_at = value, now
+    row.reboot_required = conf.status == "RebootRequired"
+    if not row.reboot_required:
+        row.value, row.known = value, True
+    row.save()
+
+
+def clear_cache_conf(command: Command, conf: call_result.ClearCache, now: datetime) -> None:
+    """ClearCache.conf changes nothing of ours. Source: OCPP 1.6 ed. 2, 5.4; errata v4.0 3.23."""
+
+
+def data_transfer_conf(command: Command, conf: call_result.DataTransfer, now: datetime) -> None:
+    """DataTransfer.conf stands in the command; it changes nothing else. Source: OCPP 1.6 ed. 2, 4.3."""
+
+
+def get_configuration_conf(command: Command, conf: call_result.GetConfiguration, now: datetime) -> None:
+    """Store the keys reported, and which of those asked for are unknown; keys not asked for stay as they were.
+
+    A key may lack a value. The value of a secret is never stored.
+    Source: OCPP 1.6 ed. 2, 5.8, 6.23, 6.24.
+    """
+    rows: dict[str, ConfigurationKey] = {}
+    for entry in conf.configuration_key or []:
+        key = str(entry["key"])[:255]
+        value = entry.get("value")
+        secret = is_secret_key(key)
+        rows[key] = ConfigurationKey(
+            tenant_id=command.tenant_id,
+            charge_point_id=command.charge_point_id,
+            key=key,
+            value=None if value is None or secret else str(value),
+            readonly=entry.get("readonly"),
+            known=True,
+            reported_at=now,
+        )
+    for name in conf.unknown_key or []:
+        key = str(name)[:255]
+        rows[key] = ConfigurationKey(
+            tenant_id=command.tenant_id,
+            charge_point_id=command.charge_point_id,
+            key=key,
+            known=False,
+            reported_at=now,
+        )
+    ConfigurationKey.objects.bulk_create(
+        [rows[key] for key in sorted(rows)],
+        update_conflicts=True,
+        update_fields=["value", "readonly", "known", "reported_at"],
+        unique_fields=["charge_point", "key"],
+    )
+
+
+def remote_start_transaction_conf(command: Command, conf: call_result.RemoteStartTransaction, now: datetime) -> None:
+    """Accepted means "will try": the transaction, if one follows, is tied to the command when it starts.
+
+    It may have started already, when the charge point sent StartTransaction before this answer.
+    Source: OCPP 1.6 ed. 2, 5.11; errata v4.0 3.32.
+    """
+
+
+def remote_stop_transaction_conf(command: Command, conf: call_result.RemoteStopTransaction, now: datetime) -> None:
+    """Accepted means "will try": only StopTransaction ends the transaction. Source: OCPP 1.6 ed. 2, 5.12."""
+
+
+def reset_conf(command: Command, conf: call_result.Reset, now: datetime) -> None:
+    """The boot that a reset leads to is tied to the command by `boot_notification`. Source: OCPP 1.6 ed. 2, 5.14."""
+
+
+def unlock_connector_conf(command: Command, conf: call_result.UnlockConnector, now: datetime) -> None:
+    """UnlockConnector.conf stands in the command; statuses follow. Source: OCPP 1.6 ed. 2, 5.18; errata v4.0 3.85."""

@@ -1,0 +1,305 @@
+"""Start and stop of a transaction: what a charge point reports is stored, flagged where it is odd, and always answered.
+
+Context: charge points repeat StartTransaction and StopTransaction until they are answered, replay hours of them after
+an outage, and send ids that were never ours.
+Choice: repetition is recognised by what the request says (and a constraint on the same columns), never by its message
+id; facts are never refused; a flag holds a transaction back from billing.
+Consequence: every function here may be called twice with the same request and the second call changes nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from csms.ocppj.times import parse_time
+from stations import meter_values as readings
+from stations.authorization import Authorization, authorize_start, authorize_stop
+from stations.batch import Batch, open_batch
+from stations.models import ChargePoint, Command, Connector, MeterValue, Transaction
+from stations.models.transaction import MAX_TRANSACTION_ID, Flag
+
+logger = logging.getLogger(__name__)
+
+OLDEST_CREDIBLE = datetime(2010, 1, 1, tzinfo=UTC)
+CLOCK_AHEAD = timedelta(days=1)
+# A RemoteStartTransaction may wait for a cable as long as a generous ConnectionTimeOut.
+REMOTE_START_WINDOW = timedelta(minutes=15)
+
+
+def is_ours(transaction_id: int) -> bool:
+    """Whether a transactionId could have been issued by us; 0, -1 and what exceeds 31 bits mean "no id"."""
+    return 1 <= transaction_id <= MAX_TRANSACTION_ID
+
+
+def start(
+    charge_point: ChargePoint,
+    *,
+    connector_id: int,
+    id_tag: str,
+    timestamp: Any,
+    meter_start_wh: int,
+    reservation_id: int | None,
+    now: datetime,
+) -> tuple[Transaction, Authorization]:
+    """Open a transaction, or find the one that this request opened before; with the status of its idTag.
+
+    `timestamp` is the charge point's, as sent; `meter_start_wh` in Wh. A repeated request gets the answer of the first.
+    """
+    id_tag = id_tag[:255]
+    started_at, suspect = _instant(timestamp, charge_point, now)
+    started_at_text = str(timestamp or "")[:255]
+    known = Transaction.objects.filter(
+        charge_point=charge_point, connector_id=connector_id, id_tag=id_tag, meter_start_wh=meter_start_wh
+    )
+    if parse_time(timestamp, charge_point.zone) is None:
+        # No time to recognise a repetition by: the same words for a transaction that still runs are a repetition.
+        earlier = known.filter(started_at_text=started_at_text, stopped_at__isnull=True).first()
+    else:
+        earlier = known.filter(started_at=started_at).first()
+    if earlier is not None and suspect and earlier.stop_received:
+        # A clock that starts at the same instant after every power cut gives two sessions the same time.
+        earlier, started_at = None, now
+    if earlier is not None:
+        return earlier, Authorization(earlier.id_tag_status, None, earlier.id_tag_expiry_date, earlier.parent_id_tag)
+
+    authorization = authorize_start(charge_point, id_tag, now)
+    tx = Transaction(
+        charge_point=charge_point,
+        connector_id=connector_id,
+        id_tag=id_tag,
+        id_tag_key=id_tag.upper(),
+        id_tag_row=authorization.id_tag,
+        id_tag_status=authorization.status,
+        id_tag_expiry_date=authorization.expiry_date,
+        parent_id_tag=authorization.parent_id_tag,
+        reservation_id=reservation_id,
+        started_at=started_at,
+        started_received_at=now,
+        started_at_text=started_at_text,
+        meter_start_wh=meter_start_wh,
+    )
+    if suspect:
+        tx.add_flag(Flag.CLOCK_SUSPECT)
+    if connector_id <= 0:
+        tx.add_flag(Flag.UNKNOWN_CONNECTOR)
+    if not authorization.accepted:
+        tx.add_flag(Flag.ID_TAG_REFUSED)
+    command = _remote_start_behind(charge_point, connector_id, id_tag, started_at, now)
+    tx.started_by_command = command
+    with open_batch() as batch:
+        if connector_id > 0 and authorization.accepted:
+            _supersede(batch, charge_point, connector_id, started_at, now)
+        tx.save(force_insert=True)
+        batch.remember_transaction(tx)
+        if connector_id > 0 and batch.connector(charge_point.pk, connector_id) is None:
+            batch.put_connector(
+                Connector(tenant_id=charge_point.tenant_id, charge_point=charge_point, connector_id=connector_id)
+            )
+    if command is not None:
+        command.effect = {"transaction": tx.pk}
+        command.save(update_fields=["effect"])
+    return tx, authorization
+
+
+def _instant(timestamp: Any, charge_point: ChargePoint, now: datetime) -> tuple[datetime, bool]:
+    """The time as given, else the time of receipt; and whether the charge point's clock is to be doubted."""
+    given = parse_time(timestamp, charge_point.zone)
+    if given is None:
+        return now, True
+    return given, given < OLDEST_CREDIBLE or given > now + CLOCK_AHEAD
+
+
+def _remote_start_behind(
+    charge_point: ChargePoint, connector_id: int, id_tag: str, started_at: datetime, now: datetime
+) -> Command | None:
+    """The RemoteStartTransaction that led to a start of this idTag here, if one did: the oldest not yet fulfilled."""
+    candidates = Command.objects.filter(
+        charge_point=charge_point,
+        action="RemoteStartTransaction",
+        sent_at__gte=now - REMOTE_START_WINDOW,
+        effect__isnull=True,
+    ).order_by("id")
+    for command in candidates:
+        asked_connector = command.payload.get("connectorId")
+        if (
+            str(command.payload.get("idTag", "")).upper() == id_tag.upper()
+            and asked_connector in (None, connector_id)
+            and command.outcome in ("Accepted", "sent", "timed_out", "unknown")
+            and command.sent_at is not None
+            and started_at >= command.sent_at - REMOTE_START_WINDOW
+        ):
+            return command
+    return None
+
+
+def _supersede(batch: Batch, charge_point: ChargePoint, connector_id: int, started_at: datetime, now: datetime) -> None:
+    """Close what still runs on the connector as "stop not received"; its own stop is taken in when it comes late."""
+    running = Transaction.objects.open().filter(
+        charge_point=charge_point, connector_id=connector_id, started_at__lt=started_at
+    )
+    for tx in running:
+        tx.add_flag(Flag.SUPERSEDED)
+        close_without_stop(batch, tx, started_at, now)
+
+
+def close_without_stop(batch: Batch, tx: Transaction, at: datetime, now: datetime) -> None:
+    """Close `tx` at its last meter value, or at `at` if there is none; energy in Wh from that value, else unknown."""
+    batch.flush_facts()
+    last = MeterValue.objects.filter(transaction=tx, energy_wh__isnull=False).order_by("-timestamp").first()
+    tx.stopped_at = at if last is None else max(tx.started_at, min(last.timestamp, at))
+    tx.stopped_received_at = now
+    if last is not None and last.energy_wh is not None and last.energy_wh >= tx.meter_start_wh:
+        tx.energy_wh = last.energy_wh - tx.meter_start_wh
+        tx.add_flag(Flag.ENERGY_FROM_METER_VALUES)
+    tx.save(update_fields=["stopped_at", "stopped_received_at", "energy_wh", "flags"])
+    batch.remember_transaction(tx)
+
+
+def close_by_operator(tx: Transaction, now: datetime) -> None:
+    """Close the record of a transaction whose stop will not come; nothing goes on the wire."""
+    with open_batch() as batch:
+        tx.add_flag(Flag.CLOSED_BY_OPERATOR)
+        close_without_stop(batch, tx, now, now)
+
+
+def stop(
+    charge_point: ChargePoint,
+    *,
+    transaction_id: int,
+    meter_stop_wh: int,
+    timestamp: Any,
+    id_tag: str | None,
+    reason: str,
+    transaction_data: list[dict[str, Any]],
+    now: datetime,
+) -> Authorization | None:
+    """Close a transaction with its StopTransaction, or keep the stop of one that we do not have.
+
+    Gives the status of `id_tag`, None without one. The first stop counts; a repeated one is compared and flagged.
+    """
+    stopped_at, suspect = _instant(timestamp, charge_point, now)
+    id_tag = id_tag[:255] if id_tag else None
+    with open_batch() as batch:
+        tx = (
+            batch.transaction(transaction_id, charge_point.pk)
+            if is_ours(transaction_id)
+            else _start_without_id(charge_point, id_tag, stopped_at, meter_stop_wh)
+        )
+        authorization = None if id_tag is None else authorize_stop(charge_point, tx, id_tag, now)
+        if tx is not None and tx.stop_received:
+            _compare(tx, meter_stop_wh, stopped_at, parse_time(timestamp, charge_point.zone) is not None)
+            return authorization
+        orphan = tx is None
+        if tx is None:
+            tx = _orphan(charge_point, transaction_id, id_tag, stopped_at, meter_stop_wh, now)
+            if tx.pk is not None:
+                return authorization
+        tx.stopped_at, tx.stopped_received_at, tx.stop_received = stopped_at, now, True
+        tx.meter_stop_wh = meter_stop_wh
+        tx.stop_reason = reason[:255]
+        tx.stop_id_tag = id_tag or ""
+        tx.stop_id_tag_status = "" if authorization is None else authorization.status
+        if suspect:
+            tx.add_flag(Flag.CLOCK_SUSPECT)
+        if not orphan:
+            _store_transaction_data(batch, charge_point, tx, transaction_data, now)
+            _settle_energy(batch, tx)
+            tx.save()
+        else:
+            tx.save(force_insert=True)
+            _store_transaction_data(batch, charge_point, tx, transaction_data, now)
+        batch.remember_transaction(tx)
+    return authorization
+
+
+def _start_without_id(
+    charge_point: ChargePoint, id_tag: str | None, stopped_at: datetime, meter_stop_wh: int
+) -> Transaction | None:
+    """The one open transaction that a stop without a usable id can belong to; in doubt none.
+
+    A charge point sends -1 when our answer to its StartTransaction never reached it (errata v4.0 3.18).
+    """
+    if id_tag is None:
+        return None
+    candidates = list(
+        Transaction.objects.filter(
+            charge_point=charge_point, id_tag_key=id_tag.upper(), stop_received=False, started_at__lte=stopped_at
+        )[:20]
+    )
+    fitting = [tx for tx in candidates if meter_stop_wh < 0 or tx.meter_start_wh <= meter_stop_wh]
+    return fitting[0] if len(fitting) == 1 else None
+
+
+def _compare(tx: Transaction, meter_stop_wh: int, stopped_at: datetime, has_time: bool) -> None:
+    """Flag a repeated stop that says something else; the first is kept."""
+    if tx.meter_stop_wh != meter_stop_wh or (has_time and tx.stopped_at != stopped_at):
+        logger.warning(
+            "StopTransaction for %s repeated with other data: %s Wh at %s, kept %s Wh at %s",
+            tx.pk, meter_stop_wh, stopped_at, tx.meter_stop_wh, tx.stopped_at,
+        )  # fmt: skip
+        if Flag.STOP_DIFFERS not in tx.flags:
+            tx.add_flag(Flag.STOP_DIFFERS)
+            tx.save(update_fields=["flags"])
+
+
+def _orphan(
+    charge_point: ChargePoint,
+    transaction_id: int,
+    id_tag: str | None,
+    stopped_at: datetime,
+    meter_stop_wh: int,
+    now: datetime,
+) -> Transaction:
+    """The stored orphan of this stop if it came before, else a new row, not saved yet."""
+    reference = str(transaction_id)[:100]
+    earlier = Transaction.objects.filter(
+        charge_point=charge_point, orphan_ref=reference, stopped_at=stopped_at, meter_stop_wh=meter_stop_wh
+    ).first()
+    if earlier is not None:
+        return earlier
+    tx = Transaction(
+        charge_point=charge_point,
+        connector_id=0,
+        id_tag=id_tag or "",
+        id_tag_key=(id_tag or "").upper(),
+        started_at=stopped_at,
+        started_received_at=now,
+        meter_start_wh=meter_stop_wh,
+        orphan_ref=reference,
+    )
+    tx.add_flag(Flag.ORPHAN_STOP)
+    return tx
+
+
+def _store_transaction_data(
+    batch: Batch, charge_point: ChargePoint, tx: Transaction, transaction_data: list[dict[str, Any]], now: datetime
+) -> None:
+    """Add what transactionData holds beyond the MeterValues already stored for this transaction."""
+    if not transaction_data:
+        return
+    batch.flush_facts()
+    instants = [parse_time(element.get("timestamp"), charge_point.zone) for element in transaction_data]
+    stored = MeterValue.objects.filter(transaction=tx, timestamp__in=[instant for instant in instants if instant])
+    known: dict[datetime, set[tuple[str, ...]]] = {}
+    for instant, sampled in stored.values_list("timestamp", "sampled_value"):
+        known.setdefault(instant, set()).update(readings.sample_key(sample) for sample in sampled)
+    elements = readings.without_known(transaction_data, known, charge_point)
+    readings.record(batch, charge_point, tx.connector_id, tx, "", elements, now)
+    batch.flush_facts()
+
+
+def _settle_energy(batch: Batch, tx: Transaction) -> None:
+    """Energy of a stopped transaction in Wh: the two meter readings, else the last meter value, else unknown."""
+    if tx.meter_stop_wh is not None and tx.meter_stop_wh >= tx.meter_start_wh and tx.meter_stop_wh >= 0:
+        tx.energy_wh = Decimal(tx.meter_stop_wh - tx.meter_start_wh)
+        return
+    tx.add_flag(Flag.NEGATIVE_ENERGY)
+    tx.energy_wh = None
+    batch.flush_facts()
+    last = MeterValue.objects.filter(transaction=tx, energy_wh__isnull=False).order_by("-timestamp").first()
+    if last is not None and last.energy_wh is not None and last.energy_wh >= tx.meter_start_wh:
+        tx.energy_wh = last.energy_wh - tx.meter_start_wh
+        tx.add_flag(Flag.ENERGY_FROM_METER_VALUES)
