@@ -157,12 +157,12 @@ def _database() -> dict[str, Any]:
     elif "postgresql" in engine:
         database["ENGINE"] = "tenants.postgresql"
         database["CONN_MAX_AGE"] = 0
+        database["CONN_HEALTH_CHECKS"] = True
         database["OPTIONS"] = {
             "pool": {
                 "min_size": 2,
                 "max_size": _number("CSMS_DATABASE_POOL_SIZE", 20, 4),
                 "timeout": _number("CSMS_DATABASE_POOL_TIMEOUT_SECONDS", 30, 1),
-                "check": True,
             },
         } | database.get("OPTIONS", {})
     else:

@@ -239,7 +239,8 @@ def take_next(charge_point: ChargePoint, now: datetime, *, generation: int, mess
         command.message_id = message_id
         command.connection_generation = generation
         command.save(update_fields=["status", "sent_at", "message_id", "connection_generation"])
-        return Outgoing(message_id, command.action, command.payload)
+        # A JSON column does not keep the order of members; the wire has that of the schema.
+        return Outgoing(message_id, command.action, order_call(command.action, command.payload))
     return None
 
 
