@@ -13,7 +13,7 @@ from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 
 from csms import server
-from tenants.rls import check_database_role
+from tenants.checks import check_database_role, check_row_level_security
 
 
 class Command(BaseCommand):
@@ -58,7 +58,8 @@ class Command(BaseCommand):
         executor = MigrationExecutor(connection)
         if executor.migration_plan(executor.loader.graph.leaf_nodes()):
             raise CommandError("The database is not up to date: run `python manage.py migrate` first.")
-        problems = check_database_role(connection)
+        problems = [*check_database_role(connection), *check_row_level_security(connection)]
+        problems = [problem for problem in problems if problem.is_serious()]
         if problems:
             raise CommandError(" ".join(str(problem) for problem in problems))
         connection.close()
