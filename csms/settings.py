@@ -162,7 +162,7 @@ def _database() -> dict[str, Any]:
             "pool": {
                 "min_size": 2,
                 "max_size": _number("CSMS_DATABASE_POOL_SIZE", 20, 4),
-                "timeout": _number("CSMS_DATABASE_POOL_TIMEOUT_SECONDS", 30, 1),
+                "timeout": _number("CSMS_DATABASE_POOL_TIMEOUT_SECONDS", 10, 1),
             },
         } | database.get("OPTIONS", {})
     else:

@@ -32,7 +32,7 @@ from csms.ocppj.payloads import Problem, order_call, parse_result, validate_call
 from stations.masking import is_secret_key, masked
 from stations.models import ChargePoint, Command, CommandBatch, Connector, Transaction
 from stations.models.charge_point import RegistrationStatus
-from stations.models.command import CommandStatus
+from stations.models.command import OPEN_STATUSES, CommandStatus
 from stations.ocpp.actions import TO_CHARGE_POINT
 from tenants.models import Tenant
 
@@ -290,20 +290,27 @@ def timed_out(charge_point: ChargePoint, now: datetime, *, message_id: str) -> N
         _close(command, CommandStatus.TIMED_OUT)
 
 
-def connection_lost(charge_point_id: int, generation: int) -> None:
+def connection_lost(charge_point_id: int, generation: int) -> bool:
     """What was sent on a connection up to `generation` and not answered: queued again if harmless, else `unknown`.
+
+    Gives whether anything is queued now.
 
     A secret in flight is never repeated by itself: which of the two values holds is for the operator to find out.
     """
-    rows = Command.objects.filter(
-        charge_point_id=charge_point_id, status=CommandStatus.SENT, connection_generation__lte=generation
-    )
-    for command in rows:
+    queued = False
+    for command in Command.objects.filter(charge_point_id=charge_point_id, status__in=OPEN_STATUSES):
+        if command.status == CommandStatus.QUEUED:
+            queued = True
+            continue
+        if command.connection_generation is None or command.connection_generation > generation:
+            continue
         if command.action in IDEMPOTENT and not is_secret_key(command.payload.get("key")):
             command.status, command.message_id, command.sent_at = CommandStatus.QUEUED, "", None
             command.save(update_fields=["status", "message_id", "sent_at"])
+            queued = True
         else:
             _close(command, CommandStatus.UNKNOWN)
+    return queued
 
 
 def expire_all(now: datetime) -> int:

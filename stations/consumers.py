@@ -38,6 +38,13 @@ class ChargePointConsumer(AsyncConsumer):  # type: ignore[misc]
     link: dispatch.Link
     _open = False
 
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            # Whatever ended it, an error or the end of the server: the charge point is not connected here any more.
+            await self._leave()
+
     async def websocket_connect(self, message: dict[str, Any]) -> None:
         """Refuse before the upgrade, or accept and listen to the doorbell."""
         connections.start_housekeeping()
@@ -53,14 +60,15 @@ class ChargePointConsumer(AsyncConsumer):  # type: ignore[misc]
         self.session = Session(strict=decision.strict, call_timeout_seconds=float(decision.call_timeout_seconds))
         self._pumping = asyncio.Lock()
         self._timer: asyncio.TimerHandle | None = None
-        self._may_pump = False
+        self._may_pump = not decision.has_commands
         self._closing = False
         self._sent_at: datetime | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         await self.channel_layer.group_add(commands.group_name(self.link.charge_point_id), self.channel_name)
         connections.add(self.link, self)
         await self.send({"type": "websocket.accept", "subprotocol": decision.subprotocol})
-        asyncio.get_running_loop().call_later(FIRST_FRAME_SECONDS, self._first_frame_is_over)
+        if decision.has_commands:
+            asyncio.get_running_loop().call_later(FIRST_FRAME_SECONDS, self._first_frame_is_over)
 
     async def _refuse(self, refusal: handshake.Refusal) -> None:
         if "websocket.http.response" in self.scope.get("extensions", {}):
@@ -238,6 +246,10 @@ class ChargePointConsumer(AsyncConsumer):  # type: ignore[misc]
             await self.send({"type": "websocket.close", "code": code})
 
     async def websocket_disconnect(self, message: dict[str, Any]) -> None:
+        await self._leave()
+        raise StopConsumer
+
+    async def _leave(self) -> None:
         if self._open:
             self._open = False
             link = self.link
@@ -246,4 +258,3 @@ class ChargePointConsumer(AsyncConsumer):  # type: ignore[misc]
             connections.remove(link, self)
             await self.channel_layer.group_discard(commands.group_name(link.charge_point_id), self.channel_name)
             await dispatch.run(link, partial(handshake.release, generation=link.generation))
-        raise StopConsumer

@@ -204,8 +204,9 @@ def _answer_group(items: list[Item], now: datetime) -> list[Outcome]:
         except (OperationalError, InterfaceError, IntegrityError) as error:
             # Deadlock, serialization failure, lost connection, or two processes that met on one constraint.
             logger.warning("Batch of %d failed at attempt %d: %s", len(items), attempt, type(error).__name__)
-            _drop_broken_connection()
             failure: Exception = error
+            if not _database_answers():
+                return _without_database(items, error)
         except Exception as error:
             failure = error
             break
@@ -214,13 +215,24 @@ def _answer_group(items: list[Item], now: datetime) -> list[Outcome]:
     return [_failed(items[0], failure, now)]
 
 
-def _drop_broken_connection() -> None:
-    """Give a dead connection back, so that the next attempt opens another."""
+def _database_answers() -> bool:
+    """Whether the database can be reached, if need be by a new connection in place of one that died."""
     try:
-        if not connection.is_usable():
+        if connection.connection is None or not connection.is_usable():
             connection.close()
+            connection.ensure_connection()
     except DatabaseError:
-        connection.close()
+        return False
+    return True
+
+
+def _without_database(items: list[Item], failure: Exception) -> list[Outcome]:
+    """InternalError to everybody at once: the charge points repeat what matters, and nobody waits for time-outs."""
+    reference = uuid.uuid4().hex[:12]
+    logger.error(
+        "Reference %s: the database cannot be reached; %d messages failed", reference, len(items), exc_info=failure
+    )
+    return [Outcome(InternalError(f"Reference {reference}")) for _ in items]
 
 
 def _failed(item: Item, failure: Exception, now: datetime) -> Outcome:

@@ -127,6 +127,7 @@ class Accepted:
     subprotocol: str | None
     strict: bool
     call_timeout_seconds: int
+    has_commands: bool
 
 
 def read(scope: Mapping[str, Any]) -> Request:
@@ -198,13 +199,14 @@ def _decide(tenant: Tenant, request: Request, owner: str) -> Accepted | Refusal:
             refused.refusal.reason, request.identity, tenant.slug, request.address,
         )  # fmt: skip
         return refused.refusal
-    generation = _take_over(charge_point, request, profile, owner, now)
+    generation, has_commands = _take_over(charge_point, request, profile, owner, now)
     cache_safely(lambda: cache.set(_good_key(tenant, request), 1, KNOWN_GOOD_SECONDS))
     return Accepted(
         link=Link(tenant.pk, charge_point.pk, generation, f"{tenant.slug}/{request.identity}"),
         subprotocol=subprotocol,
         strict=charge_point.strict,
         call_timeout_seconds=charge_point.effective_call_timeout_seconds,
+        has_commands=has_commands,
     )
 
 
@@ -315,8 +317,10 @@ def _admitted(tenant: Tenant, request: Request, profile: SecurityProfile, passwo
         return _authenticated(tenant, request, ChargePoint.objects.get(identity=request.identity), profile)
 
 
-def _take_over(charge_point: ChargePoint, request: Request, profile: SecurityProfile, owner: str, now: datetime) -> int:
-    """Make this connection the newest of its charge point; gives its generation."""
+def _take_over(
+    charge_point: ChargePoint, request: Request, profile: SecurityProfile, owner: str, now: datetime
+) -> tuple[int, bool]:
+    """Make this connection the newest of its charge point; gives its generation, and whether commands wait for it."""
     with transaction.atomic():
         ChargePoint.objects.filter(pk=charge_point.pk).update(
             connection_generation=F("connection_generation") + 1,
@@ -328,13 +332,12 @@ def _take_over(charge_point: ChargePoint, request: Request, profile: SecurityPro
         )
         charge_point.refresh_from_db(fields=["connection_generation"])
         generation = charge_point.connection_generation
-        if generation > 1:
-            commands.connection_lost(charge_point.pk, generation - 1)
+        has_commands = commands.connection_lost(charge_point.pk, generation - 1)
         _record(request, charge_point, profile, None, now)
         if charge_point.connected:
             message = {"type": "charge_point.superseded", "generation": generation}
             transaction.on_commit(lambda: commands.notify([charge_point.pk], message))
-    return generation
+    return generation, has_commands
 
 
 def release(charge_point: ChargePoint, now: datetime, *, generation: int) -> None:

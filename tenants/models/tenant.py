@@ -45,7 +45,7 @@ class Tenant(models.Model):
     )
     allow_security_profile_1 = models.BooleanField(default=True, help_text="HTTP Basic without TLS.")
     concurrent_tx_enabled = models.BooleanField(
-        default=False, help_text="One idTag may run several transactions at a time."
+        default=False, help_text="Answer ConcurrentTx when an idTag starts while another transaction of it runs."
     )
     heartbeat_interval_seconds = models.PositiveIntegerField(default=300, validators=[MinValueValidator(1)])
     pending_interval_seconds = models.PositiveIntegerField(
