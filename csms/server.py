@@ -74,8 +74,13 @@ def serve_one(listening: socket.socket, *, embedded: bool, announce: bool) -> No
         start_embedded()
     host, port = listening.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
-    config = uvicorn.Config(
-        "csms.asgi:application",
+    Server(configuration(), f"Listening on http://{shown}:{port}" if announce else "").run(sockets=[listening])
+
+
+def configuration(application: Any = "csms.asgi:application") -> uvicorn.Config:
+    """How uvicorn serves `application` (an ASGI application or its import path), the product unless told otherwise."""
+    return uvicorn.Config(
+        application,
         log_config=None,
         access_log=False,
         ws="websockets-sansio",
@@ -90,7 +95,6 @@ def serve_one(listening: socket.socket, *, embedded: bool, announce: bool) -> No
         timeout_graceful_shutdown=settings.CSMS_SHUTDOWN_SECONDS,
         lifespan="on",
     )
-    Server(config, f"Listening on http://{shown}:{port}" if announce else "").run(sockets=[listening])
 
 
 def serve_many(listening: socket.socket, processes: int) -> int:

@@ -67,6 +67,7 @@ class Batch:
         self.tenant_id = tenant_id
         self._id_tags: dict[str, IdTag | None] = {}
         self._transactions: dict[int, Transaction | None] = {}
+        self._owners: dict[int, int | None] = {}
         self._connectors: dict[int, dict[int, Connector]] = {}
         self._changed_connectors: dict[tuple[int, int], Connector] = {}
         self._meter_values: list[tuple[Any, ...]] = []
@@ -92,6 +93,18 @@ class Batch:
             for row in Transaction.objects.filter(pk__in=missing):
                 self._transactions[row.pk] = row
 
+    def load_owners(self, ids: Iterable[int]) -> None:
+        """Learn whose these transactions are, without reading them."""
+        missing = set(ids) - self._owners.keys()
+        if missing:
+            self._owners |= dict.fromkeys(missing)
+            self._owners |= Transaction.objects.filter(pk__in=missing).values_list("pk", "charge_point_id")
+
+    def owns_transaction(self, charge_point_id: int, transaction_id: int) -> bool:
+        """Whether the transaction of this id is one of this charge point."""
+        self.load_owners([transaction_id])
+        return self._owners[transaction_id] == charge_point_id
+
     def transaction(self, transaction_id: int, charge_point_id: int) -> Transaction | None:
         """The transaction of this id, if it is one of this charge point."""
         self.load_transactions([transaction_id])
@@ -100,6 +113,7 @@ class Batch:
 
     def remember_transaction(self, tx: Transaction) -> None:
         self._transactions[tx.pk] = tx
+        self._owners[tx.pk] = tx.charge_point_id
 
     def load_connectors(self, charge_point_ids: Iterable[int]) -> None:
         missing = set(charge_point_ids) - self._connectors.keys()

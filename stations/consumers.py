@@ -63,6 +63,7 @@ class ChargePointConsumer(AsyncConsumer):  # type: ignore[misc]
         self._may_pump = not decision.has_commands
         self._closing = False
         self._sent_at: datetime | None = None
+        self._noted: set[tuple[str, str]] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         await self.channel_layer.group_add(commands.group_name(self.link.charge_point_id), self.channel_name)
         connections.add(self.link, self)
@@ -91,18 +92,17 @@ class ChargePointConsumer(AsyncConsumer):  # type: ignore[misc]
 
     async def _take(self, event: Any, received_at: datetime, arrived: float) -> None:
         if isinstance(event, ocppj.CallReceived):
-            outcome = await dispatch.answer(
-                dispatch.InboundCall(
-                    self.link,
-                    str(event.message_id),
-                    event.action,
-                    event.req,
-                    event.payload,
-                    event.deviations,
-                    received_at,
-                    arrived,
-                )  # fmt: skip
+            call = dispatch.InboundCall(
+                self.link,
+                str(event.message_id),
+                event.action,
+                event.req,
+                event.payload,
+                self._new_deviations(event),
+                received_at,
+                arrived,
             )
+            outcome = await dispatch.answer(call)
             if isinstance(outcome.result, OcppError):
                 self.session.send_error(event.message_id, outcome.result)
             else:
@@ -133,6 +133,12 @@ class ChargePointConsumer(AsyncConsumer):  # type: ignore[misc]
             self._log(True, MessageType.CALL, event.action, str(event.message_id), event.payload, received_at, note)
         elif isinstance(event, ocppj.FrameIgnored):
             self._log(True, MessageType.OTHER, "", "", event.text, received_at, event.reason)
+
+    def _new_deviations(self, event: ocppj.CallReceived) -> list[Any]:
+        """Those of a kind that this connection has not shown yet: each is for the operator to see once."""
+        new = [deviation for deviation in event.deviations if (event.action, deviation.kind) not in self._noted]
+        self._noted.update((event.action, deviation.kind) for deviation in new)
+        return new
 
     async def _finish(
         self,

@@ -35,11 +35,14 @@ from stations.masking import masked
 from stations.models import ChargePoint
 from stations.models.message import MessageType
 from stations.ocpp.actions import FROM_CHARGE_POINT
+from tenants.models import Tenant
 from tenants.scope import tenant_scope
 
 logger = logging.getLogger(__name__)
 
 ATTEMPTS = 3
+# Actions whose answer depends on the settings of the tenant.
+ASKS_TENANT = ("BootNotification", "StartTransaction")
 
 
 @dataclass(slots=True, eq=False)
@@ -258,11 +261,9 @@ def _describe(item: Item) -> str:
 def _run_group(batch: Batch, items: list[Item], now: datetime) -> list[Outcome]:
     charge_points = {
         charge_point.pk: charge_point
-        for charge_point in ChargePoint.objects.filter(
-            pk__in={item.link.charge_point_id for item in items}
-        ).select_related("tenant")
+        for charge_point in ChargePoint.objects.for_lane({item.link.charge_point_id for item in items})
     }
-    _look_ahead(batch, items)
+    _look_ahead(batch, items, charge_points)
     outcomes = []
     for item in items:
         charge_point = charge_points.get(item.link.charge_point_id)
@@ -285,26 +286,36 @@ def _run_group(batch: Batch, items: list[Item], now: datetime) -> list[Outcome]:
     return outcomes
 
 
-def _look_ahead(batch: Batch, items: list[Item]) -> None:
+def _look_ahead(batch: Batch, items: list[Item], charge_points: dict[int, ChargePoint]) -> None:
     """Fetch once for the group what its calls are going to ask for one by one."""
     id_tags: set[str] = set()
-    transaction_ids: set[int] = set()
+    metered: set[int] = set()
+    stopped: set[int] = set()
     connectors: set[int] = set()
+    asks_tenant = False
     for item in items:
         if not isinstance(item, InboundCall):
+            asks_tenant |= isinstance(item, Work)
             continue
+        asks_tenant |= item.action in ASKS_TENANT
         if item.action in ("MeterValues", "StopTransaction"):
             reference = item.req.transaction_id
             if reference is not None and 1 <= reference < 2**31:
-                transaction_ids.add(reference)
+                (metered if item.action == "MeterValues" else stopped).add(reference)
         if item.action in ("Authorize", "StartTransaction", "StopTransaction") and item.req.id_tag:
             id_tags.add(str(item.req.id_tag))
         if item.action in ("StatusNotification", "StartTransaction"):
             connectors.add(item.link.charge_point_id)
+    if asks_tenant:
+        tenant = Tenant.objects.get(pk=batch.tenant_id)
+        for charge_point in charge_points.values():
+            charge_point.tenant = tenant
     if id_tags:
         batch.load_id_tags(id_tags)
-    if transaction_ids:
-        batch.load_transactions(transaction_ids)
+    if metered:
+        batch.load_owners(metered)
+    if stopped:
+        batch.load_transactions(stopped)
     if connectors:
         batch.load_connectors(connectors)
 

@@ -15,7 +15,7 @@ import orjson
 
 from csms.ocppj.times import parse_time
 from stations.batch import Batch
-from stations.models import ChargePoint, Transaction
+from stations.models import ChargePoint
 
 ENERGY = "Energy.Active.Import.Register"
 POWER = "Power.Active.Import"
@@ -39,7 +39,7 @@ def record(
     batch: Batch,
     charge_point: ChargePoint,
     connector_id: int,
-    tx: Transaction | None,
+    transaction_id: int | None,
     transaction_ref: str,
     elements: Iterable[dict[str, Any]],
     now: datetime,
@@ -55,7 +55,7 @@ def record(
         batch.add_meter_value(
             charge_point.pk,
             connector_id,
-            None if tx is None else tx.pk,
+            transaction_id,
             transaction_ref,
             parse_time(element.get("timestamp"), zone) or now,
             now,

@@ -27,6 +27,8 @@ OLDEST_CREDIBLE = datetime(2010, 1, 1, tzinfo=UTC)
 CLOCK_AHEAD = timedelta(days=1)
 # A RemoteStartTransaction may wait for a cable as long as a generous ConnectionTimeOut.
 REMOTE_START_WINDOW = timedelta(minutes=15)
+# Outcomes of a command after which the charge point may have done it, whether or not its answer reached us.
+MAY_HAVE_WORKED = ("Accepted", "sent", "timed_out", "unknown")
 
 
 def is_ours(transaction_id: int) -> bool:
@@ -127,7 +129,7 @@ def _remote_start_behind(
         if (
             str(command.payload.get("idTag", "")).upper() == id_tag.upper()
             and asked_connector in (None, connector_id)
-            and command.outcome in ("Accepted", "sent", "timed_out", "unknown")
+            and command.outcome in MAY_HAVE_WORKED
             and command.sent_at is not None
             and started_at >= command.sent_at - REMOTE_START_WINDOW
         ):
@@ -287,7 +289,7 @@ def _store_transaction_data(
     for instant, sampled in stored.values_list("timestamp", "sampled_value"):
         known.setdefault(instant, set()).update(readings.sample_key(sample) for sample in sampled)
     elements = readings.without_known(transaction_data, known, charge_point)
-    readings.record(batch, charge_point, tx.connector_id, tx, "", elements, now)
+    readings.record(batch, charge_point, tx.connector_id, tx.pk, "", elements, now)
     batch.flush_facts()
 
 

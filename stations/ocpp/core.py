@@ -65,7 +65,7 @@ def boot_notification(
         .order_by("-id")
         .first()
     )
-    if reset is not None and reset.outcome != "Rejected":
+    if reset is not None and reset.outcome in transactions.MAY_HAVE_WORKED:
         reset.effect = {"boot": boot.pk, "booted_at": format_time(now)}
         reset.save(update_fields=["effect"])
     return call_result.BootNotification(
@@ -101,12 +101,13 @@ def meter_values(charge_point: ChargePoint, req: call.MeterValues, now: datetime
     Source: OCPP 1.6 ed. 2, 4.7, 6.31, 6.32; errata v4.0 3.14-3.16.
     """
     with open_batch() as batch:
-        tx, reference = None, ""
-        if req.transaction_id is not None:
-            if transactions.is_ours(req.transaction_id):
-                tx = batch.transaction(req.transaction_id, charge_point.pk)
-            reference = str(req.transaction_id)[:100] if tx is None else ""
-        readings.record(batch, charge_point, _int32(req.connector_id), tx, reference, req.meter_value or [], now)
+        transaction_id, reference = req.transaction_id, ""
+        if transaction_id is not None and not (
+            transactions.is_ours(transaction_id) and batch.owns_transaction(charge_point.pk, transaction_id)
+        ):
+            transaction_id, reference = None, str(transaction_id)[:100]
+        connector_id = _int32(req.connector_id)
+        readings.record(batch, charge_point, connector_id, transaction_id, reference, req.meter_value or [], now)
     return call_result.MeterValues()
 
 
@@ -151,8 +152,8 @@ def status_notification(
     )
     with open_batch() as batch:
         batch.add_status(charge_point.pk, connector_id, *facts, given, now)
-        # A clock that runs ahead must not make every later status look old.
-        at = min(given, now)
+        # A clock that runs ahead must not make every later status look old, nor one never set make this one so.
+        at = min(given, now) if given >= transactions.OLDEST_CREDIBLE else now
         known = batch.connector(charge_point.pk, connector_id)
         if known is None or known.status_at is None or at >= known.status_at:
             status, error_code, info, vendor_id, vendor_error_code = facts

@@ -1,0 +1,109 @@
+"""Creating and editing a charge point: its identity, its password (made or typed, shown once), its URL."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+from django import forms
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from unfold.forms import BaseDialogForm
+from unfold.widgets import UnfoldAdminTextInputWidget
+
+from stations import credentials
+from stations.models import ChargePoint
+from stations.models.charge_point import SecurityProfile
+from tenants.models import Tenant
+
+WITH_PASSWORD = (SecurityProfile.BASIC, SecurityProfile.TLS_BASIC)
+PASSWORD_HELP = "16 to 20 characters, or 32 to 40 hexadecimal digits. Empty: one is made. It is shown once, after saving."
+
+
+def connection_url(charge_point: ChargePoint, tenant: Tenant) -> str:
+    """What a charge point is given as URL of its central system, with its identity as the last part."""
+    public = urlsplit(settings.CSMS_PUBLIC_URL)
+    encrypted = public.scheme == "https" or charge_point.security_profile >= SecurityProfile.TLS_BASIC
+    identity = quote(charge_point.identity, safe="")
+    return f"{'wss' if encrypted else 'ws'}://{public.netloc}{public.path}/ocpp/{tenant.slug}/{identity}"
+
+
+def password_field(help_text: str) -> forms.CharField:
+    return forms.CharField(
+        required=False,
+        strip=False,
+        max_length=40,
+        help_text=help_text,
+        widget=UnfoldAdminTextInputWidget(attrs={"autocomplete": "off", "spellcheck": "false"}),
+    )
+
+
+def checked_password(typed: str) -> str:
+    """`typed`, if OCPP allows it as a password; ValidationError if not."""
+    if typed:
+        try:
+            credentials.canonical(typed)
+        except credentials.InvalidPassword as error:
+            raise ValidationError(str(error)) from error
+    return typed
+
+
+def set_password(charge_point: ChargePoint, typed: str) -> str:
+    """Give `charge_point` (not saved here) the typed password, or a new one; returns it, for the one time it is shown."""
+    if typed:
+        charge_point.password_hash = credentials.hashed(credentials.canonical(typed), generated=False)
+        return typed
+    password = credentials.generate()
+    charge_point.password_hash = credentials.hashed(password.encode(), generated=True)
+    return password
+
+
+class ChargePointForm(forms.ModelForm):
+    """`password` is asked for a new charge point only; later there is the button "New password"."""
+
+    request: Any = None
+    password = password_field(PASSWORD_HELP)
+
+    class Meta:
+        model = ChargePoint
+        fields = "__all__"
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if self.instance.pk is not None:
+            self.fields.pop("password", None)
+
+    def clean_password(self) -> str:
+        return checked_password(self.cleaned_data["password"])
+
+    def clean(self) -> dict[str, Any]:
+        cleaned: dict[str, Any] = super().clean() or self.cleaned_data
+        profile = cleaned.get("security_profile", self.instance.security_profile)
+        identity = cleaned.get("identity", self.instance.identity)
+        if profile in WITH_PASSWORD and ":" in (identity or ""):
+            # HTTP Basic ends the user name at the first colon.
+            self.add_error(
+                "identity" if "identity" in self.fields else "security_profile",
+                "An identity with a colon cannot be used with a password.",
+            )
+        if cleaned.get("password") and profile not in WITH_PASSWORD:
+            self.add_error("password", "This security profile has no password.")
+        tenant = self.request.tenant
+        limit = tenant.max_charge_points
+        if self.instance.pk is None and limit is not None and ChargePoint.objects.count() >= limit:
+            self.add_error(None, f"The tenant has reached its number of charge points ({limit}).")
+        return cleaned
+
+
+class NewPasswordForm(BaseDialogForm):
+    """A new password for a charge point that exists."""
+
+    title = "New password"
+    description = (
+        "The old password is refused from now on; a connection that is open stays open. Enter the new one at the charge "
+        "point, or send it first with Change configuration (AuthorizationKey)."
+    )
+    password = password_field(PASSWORD_HELP.replace("after saving", "on the next page"))
+
+    def clean_password(self) -> str:
+        return checked_password(self.cleaned_data["password"])

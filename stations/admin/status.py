@@ -1,0 +1,139 @@
+"""States of charge points, connectors, transactions and commands as coloured words."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+from django.urls import reverse
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+
+from stations.models import ChargePoint, Command, Connector, Transaction
+from stations.models.charge_point import RegistrationStatus
+from stations.models.command import CommandStatus
+from stations.models.connector import ChargePointStatus
+from stations.models.transaction import Flag
+from tenants.admin.display import DASH, ago_text, badge, local_text
+
+CONNECTOR_VARIANTS = {
+    ChargePointStatus.AVAILABLE: "success",
+    ChargePointStatus.PREPARING: "info",
+    ChargePointStatus.CHARGING: "active",
+    ChargePointStatus.SUSPENDED_EVSE: "warning",
+    ChargePointStatus.SUSPENDED_EV: "warning",
+    ChargePointStatus.FINISHING: "info",
+    ChargePointStatus.RESERVED: "warning",
+    ChargePointStatus.UNAVAILABLE: "plain",
+    ChargePointStatus.FAULTED: "danger",
+}
+REGISTRATION_VARIANTS = {
+    RegistrationStatus.ACCEPTED: "success",
+    RegistrationStatus.PENDING: "warning",
+    RegistrationStatus.REJECTED: "danger",
+}
+# Words of confirmations that say yes or no; every other word is shown as it came, without a verdict.
+YES = {"Accepted", "Unlocked", "Scheduled", "RebootRequired"}
+NO = {"Rejected", "NotSupported", "UnlockFailed", "Failed", "Faulted", "UnknownVendorId", "UnknownMessageId"}
+# What became of a command without an answer.
+COMMAND_VARIANTS = {
+    CommandStatus.QUEUED: "plain",
+    CommandStatus.SENT: "active",
+    CommandStatus.ANSWERED: "success",
+    CommandStatus.ERROR: "danger",
+    CommandStatus.TIMED_OUT: "danger",
+    CommandStatus.EXPIRED: "warning",
+    CommandStatus.WITHDRAWN: "plain",
+    CommandStatus.UNKNOWN: "warning",
+}
+
+
+def connector_badge(connector: Connector) -> SafeString:
+    """The status of one connector with its number; the error and its age are in the tooltip."""
+    title = [f"Connector {connector.connector_id}: {connector.status or 'no status yet'}"]
+    if connector.error_code and connector.error_code != "NoError":
+        title.append(f"{connector.error_code} {connector.info}".strip())
+    if connector.status_at is not None:
+        title.append(f"since {local_text(connector.status_at)}")
+    return badge(
+        f"{connector.connector_id} {connector.status or '?'}",
+        CONNECTOR_VARIANTS.get(connector.status, "plain"),
+        ", ".join(title),
+    )
+
+
+def status_badge(connector: Connector) -> SafeString:
+    """The status of one connector, without its number."""
+    return badge(connector.status or "no status yet", CONNECTOR_VARIANTS.get(connector.status, "plain"))
+
+
+def connection_dot(charge_point: ChargePoint) -> SafeString:
+    """A green dot for a connected charge point, else a grey one; since when is in the tooltip."""
+    since = charge_point.connected_at if charge_point.connected else charge_point.disconnected_at
+    word = "Connected" if charge_point.connected else "Not connected"
+    title = word if since is None else f"{word} since {local_text(since)} ({ago_text(since)})"
+    return format_html(
+        '<span class="csms-dot {}" role="img" aria-label="{}" title="{}"></span>',
+        "csms-dot-on" if charge_point.connected else "", word, title,
+    )  # fmt: skip
+
+
+def registration_badge(charge_point: ChargePoint) -> SafeString:
+    """The registration status, or that the charge point is disabled here."""
+    if charge_point.disabled:
+        return badge("disabled", "danger", "Every connection is refused")
+    status = charge_point.registration_status
+    return badge(status, REGISTRATION_VARIANTS.get(RegistrationStatus(status), "plain"))
+
+
+def command_badge(command: Command) -> SafeString:
+    """The charge point's own word when it answered, else what became of the command."""
+    outcome = command.outcome
+    if command.status == CommandStatus.ANSWERED:
+        variant = "success" if outcome in YES or outcome == "answered" else "danger" if outcome in NO else "info"
+    else:
+        variant = COMMAND_VARIANTS.get(CommandStatus(command.status), "plain")
+    return badge(outcome.replace("_", " "), variant)
+
+
+def flag_badges(tx: Transaction) -> SafeString:
+    """One badge a flag; the sentence behind it is in the tooltip."""
+    labels = dict(Flag.choices)
+    return format_html_join(
+        " ", "{}", ((badge(flag.replace("_", " "), "warning", labels.get(flag, flag)),) for flag in tx.flags)
+    )
+
+
+def effect_link(command: Command) -> SafeString | str:
+    """What came of a command, as a link where it is a row of ours."""
+    effect: dict[str, Any] = command.effect or {}
+    if "transaction" in effect:
+        url = reverse("admin:stations_transaction_change", args=[effect["transaction"]])
+        return format_html('<a class="csms-link" href="{}">Transaction {}</a>', url, effect["transaction"])
+    if "boot" in effect:
+        url = reverse("admin:stations_boot_change", args=[effect["boot"]])
+        return format_html('<a class="csms-link" href="{}">Booted {}</a>', url, effect.get("booted_at", ""))
+    return ", ".join(f"{name}: {value}" for name, value in effect.items()) or DASH
+
+
+def charge_point_link(charge_point: ChargePoint | None, otherwise: str = DASH) -> SafeString | str:
+    if charge_point is None:
+        return otherwise
+    url = reverse("admin:stations_chargepoint_change", args=[charge_point.pk])
+    return format_html('<a class="csms-link" href="{}">{}</a>', url, charge_point.identity)
+
+
+def energy(wh: Decimal | float | None) -> str:
+    """Wh as kWh with three decimals."""
+    return DASH if wh is None else f"{float(wh) / 1000:.3f} kWh"
+
+
+def power(w: float | None) -> str:
+    """W as kW with one decimal."""
+    return DASH if w is None else f"{w / 1000:.1f} kW"
+
+
+def duration(seconds: float) -> str:
+    """Hours and minutes: "1 h 05 min"."""
+    minutes = int(seconds // 60)
+    return f"{minutes // 60} h {minutes % 60:02d} min" if minutes >= 60 else f"{minutes} min"
