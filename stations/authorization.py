@@ -66,11 +66,12 @@ def _status(charge_point: ChargePoint, id_tag: IdTag, now: datetime) -> str:
     return ACCEPTED
 
 
-def authorize_start(charge_point: ChargePoint, id_tag: str, now: datetime) -> Authorization:
+def authorize_start(charge_point: ChargePoint, connector_id: int, id_tag: str, now: datetime) -> Authorization:
     """As `authorize`, with the check that only StartTransaction may fail: ConcurrentTx.
 
     Off unless the tenant has switched it on or the tag has a maximum of its own. Counted are transactions of the same
-    tag that are really running: at a charge point that is offline the stop may be queued already, so they do not count.
+    tag that are really running: at a charge point that is offline the stop may be queued already, and what is still
+    open on the connector that starts now has ended without a stop, so they do not count.
     The transaction a repeated request has already opened is answered before this is asked.
     """
     authorization = authorize(charge_point, id_tag, now)
@@ -82,8 +83,10 @@ def authorize_start(charge_point: ChargePoint, id_tag: str, now: datetime) -> Au
         limit = 1
     if limit is None:
         return authorization
-    running = Transaction.objects.open().filter(id_tag_key=id_tag.upper(), charge_point__connected=True).count()
-    if running < limit:
+    running = Transaction.objects.open().filter(id_tag_key=id_tag.upper(), charge_point__connected=True)
+    if connector_id > 0:
+        running = running.exclude(charge_point=charge_point, connector_id=connector_id)
+    if running.count() < limit:
         return authorization
     return Authorization(CONCURRENT_TX, row, authorization.expiry_date, authorization.parent_id_tag)
 

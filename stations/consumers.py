@@ -73,7 +73,7 @@ class ChargePointConsumer(AsyncConsumer):  # type: ignore[misc]
 
     async def _refuse(self, refusal: handshake.Refusal) -> None:
         if "websocket.http.response" in self.scope.get("extensions", {}):
-            body = f"{refusal.remedy}\n".encode()
+            body = f"{refusal.body}\n".encode()
             headers = [(b"content-type", b"text/plain; charset=utf-8"), *refusal.headers]
             await self.send({"type": "websocket.http.response.start", "status": refusal.status, "headers": headers})
             await self.send({"type": "websocket.http.response.body", "body": body})
@@ -83,6 +83,8 @@ class ChargePointConsumer(AsyncConsumer):  # type: ignore[misc]
 
     # --- frames in ---------------------------------------------------------------------------------------------------
     async def websocket_receive(self, message: dict[str, Any]) -> None:
+        if self._closing:
+            return  # An answer could not be sent any more; the charge point repeats the frame on its next connection.
         text = message.get("text")
         frame: str | bytes = text if text is not None else message.get("bytes") or b""
         received_at, arrived = datetime.now(UTC), monotonic()
@@ -178,7 +180,7 @@ class ChargePointConsumer(AsyncConsumer):  # type: ignore[misc]
     async def _pump(self) -> None:
         """Send the next command, if none is outstanding. The lock: doorbell, answer and time-out all come here."""
         async with self._pumping:
-            if not self._open or self._closing or self.session.outstanding is not None:
+            if not self._open or self._closing or not self._may_pump or self.session.outstanding is not None:
                 return
             message_id = str(uuid4())
             take = partial(commands.take_next, generation=self.link.generation, message_id=message_id)

@@ -66,4 +66,10 @@ def matches(stored: str, presented: bytes, *, accept_hexadecimal: bool) -> bool:
         hmac.compare_digest(_digest(scheme, bytes.fromhex(salt), candidate), bytes.fromhex(digest))
         for candidate in candidates
     ]
-    return any(found) and bool(stored)
+    if any(found) and stored:
+        return True
+    if scheme != "scrypt":
+        # A failure takes as long whether the identity is unknown, its password was generated, or typed.
+        for candidate in candidates:
+            _digest("scrypt", bytes.fromhex(salt), candidate)
+    return False

@@ -24,11 +24,11 @@ from typing import Any
 from weakref import WeakKeyDictionary
 from zlib import crc32
 
-import orjson
 from django.conf import settings
 from django.db import DatabaseError, IntegrityError, InterfaceError, OperationalError, connection, transaction
 
 from csms.ocppj.errors import InternalError, NotSupported, OcppError, SecurityError
+from csms.ocppj.frames import dumps
 from csms.ocppj.payloads import result_payload
 from stations.batch import Batch, open_batch
 from stations.masking import masked
@@ -337,7 +337,7 @@ def _answer_call(charge_point: ChargePoint, call: InboundCall, now: datetime) ->
 # --- message log ------------------------------------------------------------------------------------------------------
 def _log_call(batch: Batch, call: InboundCall, answer: Any, now: datetime) -> None:
     """The CALL and our answer, as two rows; `latency_ms` up to the commit that is about to happen."""
-    payload = orjson.dumps(masked(call.action, call.payload), default=str).decode()
+    payload = dumps(masked(call.action, call.payload))
     batch.add_message(
         call.link.charge_point_id, True, MessageType.CALL.value, call.action, call.message_id, payload,
         call.received_at, None, "",
@@ -348,7 +348,7 @@ def _log_call(batch: Batch, call: InboundCall, answer: Any, now: datetime) -> No
     else:
         kind, body, error = MessageType.CALLRESULT.value, result_payload(answer), ""
     batch.add_message(
-        call.link.charge_point_id, False, kind, call.action, call.message_id, orjson.dumps(body).decode(), now,
+        call.link.charge_point_id, False, kind, call.action, call.message_id, dumps(body), now,
         latency_ms, error,
     )  # fmt: skip
 
@@ -358,6 +358,6 @@ def _log_entry(batch: Batch, entry: LogEntry) -> None:
     batch.add_message(
         entry.link.charge_point_id, entry.incoming, entry.message_type.value, entry.action[:255],
         entry.message_id[:255],
-        payload if isinstance(payload, str) else orjson.dumps(payload, default=str).decode(), entry.received_at,
+        payload if isinstance(payload, str) else dumps(payload), entry.received_at,
         entry.latency_ms, entry.error,
     )  # fmt: skip

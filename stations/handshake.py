@@ -51,6 +51,11 @@ class Refusal:
     remedy: str
     headers: tuple[tuple[bytes, bytes], ...] = ()
 
+    @property
+    def body(self) -> str:
+        """What the one who dialled may read: on 401 nothing that tells whether the identity exists."""
+        return "The identity or the password is wrong." if self.status == 401 else self.remedy
+
 
 _BASIC = ((b"www-authenticate", b'Basic realm="OCPP", charset="UTF-8"'),)
 REFUSALS = {
@@ -141,13 +146,14 @@ def read(scope: Mapping[str, Any]) -> Request:
     valid, slug, identity = len(parts) == 3 and parts[0] == b"ocpp", "", ""
     if valid:
         try:
-            slug, identity = parts[1].decode("ascii"), unquote_to_bytes(parts[2]).decode()
+            identity = unquote_to_bytes(parts[2]).decode()
             validate_identity(identity)
         except (UnicodeDecodeError, ValidationError):
             valid = False
-    else:
-        slug = parts[1].decode("latin-1") if len(parts) > 1 and parts[0] == b"ocpp" else ""
-        identity = parts[-1].decode("latin-1") if parts else ""
+    if len(parts) > 1 and parts[0] == b"ocpp":
+        slug = parts[1].decode("latin-1")
+    if not valid:
+        identity = parts[-1].decode("latin-1")
     offered = headers.get(b"sec-websocket-protocol", b"").decode("latin-1")
     caller = peer(scope, headers)
     return Request(
@@ -183,8 +189,9 @@ def decide(request: Request, owner: str) -> Accepted | Refusal:
 
 def _decide(tenant: Tenant, request: Request, owner: str) -> Accepted | Refusal:
     now = datetime.now(UTC)
-    if _is_held_up(tenant, request):
-        return REFUSALS["too_many_attempts"]
+    limit = _limit_reached(tenant, request)
+    if limit is not None:
+        return _held_up(request, limit, now)
     charge_point = ChargePoint.objects.filter(identity=request.identity).first() if request.path_is_valid else None
     profile = _presented_profile(request)
     try:
@@ -239,11 +246,12 @@ def _authenticated(
     if charge_point is None:
         return _admitted(tenant, request, profile, password)
     required = SecurityProfile(charge_point.security_profile)
-    if required in (SecurityProfile.BASIC, SecurityProfile.TLS_BASIC) and ":" in request.identity:
+    by_password = (SecurityProfile.BASIC, SecurityProfile.TLS_BASIC)
+    if required in by_password and ":" in request.identity:
         raise Refused("colon_in_identity")
     if required != SecurityProfile.NONE and profile == SecurityProfile.NONE:
         raise Refused("no_credentials")
-    if required in (SecurityProfile.BASIC, SecurityProfile.TLS_BASIC):
+    if required in by_password or (required != SecurityProfile.NONE and profile in by_password):
         if password is None or not credentials.matches(
             charge_point.password_hash, password, accept_hexadecimal=charge_point.accept_hexadecimal_password
         ):
@@ -321,6 +329,7 @@ def _take_over(
     charge_point: ChargePoint, request: Request, profile: SecurityProfile, owner: str, now: datetime
 ) -> tuple[int, bool]:
     """Make this connection the newest of its charge point; gives its generation, and whether commands wait for it."""
+    known_generation = charge_point.connection_generation
     with transaction.atomic():
         ChargePoint.objects.filter(pk=charge_point.pk).update(
             connection_generation=F("connection_generation") + 1,
@@ -334,7 +343,8 @@ def _take_over(
         generation = charge_point.connection_generation
         has_commands = commands.connection_lost(charge_point.pk, generation - 1)
         _record(request, charge_point, profile, None, now)
-        if charge_point.connected:
+        # More than one step: another socket was accepted since this charge point was read.
+        if charge_point.connected or generation != known_generation + 1:
             message = {"type": "charge_point.superseded", "generation": generation}
             transaction.on_commit(lambda: commands.notify([charge_point.pk], message))
     return generation, has_commands
@@ -398,12 +408,28 @@ def _good_key(tenant: Tenant, request: Request) -> str:
     return _pair_key(tenant, request).replace(":pair:", ":good:")
 
 
-def _is_held_up(tenant: Tenant, request: Request) -> bool:
+def _limit_reached(tenant: Tenant, request: Request) -> str | None:
+    """The counter that keeps this attempt out, or None."""
     pair, address, good = _pair_key(tenant, request), _address_key(request), _good_key(tenant, request)
     known = cache_safely(lambda: cache.get_many([pair, address, good])) or {}
     if known.get(pair, 0) >= settings.CSMS_FAILED_ATTEMPTS_PER_IDENTITY:
-        return True
-    return known.get(address, 0) >= settings.CSMS_FAILED_ATTEMPTS_PER_ADDRESS and good not in known
+        return pair
+    if known.get(address, 0) >= settings.CSMS_FAILED_ATTEMPTS_PER_ADDRESS and good not in known:
+        return address
+    return None
+
+
+def _held_up(request: Request, limit: str, now: datetime) -> Refusal:
+    """Refuse without looking at anything; recorded once a minute and limit, so that a flood does not fill the table."""
+    refusal = REFUSALS["too_many_attempts"]
+    if cache_safely(lambda: cache.add(f"{limit}:told", 1, WINDOW_SECONDS)):
+        charge_point = ChargePoint.objects.filter(identity=request.identity).first() if request.path_is_valid else None
+        _record(request, charge_point, _presented_profile(request), refusal, now)
+        logger.info(
+            "Handshake refused: %s, identity %r of tenant %s from %s",
+            refusal.reason, request.identity, request.tenant_slug, request.address,
+        )  # fmt: skip
+    return refusal
 
 
 def _count_failure(tenant: Tenant, request: Request) -> None:

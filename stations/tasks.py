@@ -10,7 +10,7 @@ from celery import shared_task
 from stations import commands, connections
 from stations.models import ConnectionAttempt, MeterValue, OcppMessage
 from tenants.models import Tenant
-from tenants.scope import platform_scope, tenant_scope
+from tenants.scope import current_tenant_id, platform_scope, tenant_scope
 from tenants.tasks import TenantTask
 
 logger = logging.getLogger(__name__)
@@ -31,26 +31,30 @@ def detect_offline() -> int:
     return connections.forget_dead_processes(datetime.now(UTC))
 
 
-@shared_task(base=TenantTask, platform=True, track=True, name="stations.tasks.purge_expired_rows")
-def purge_expired_rows() -> dict[str, int]:
-    """Delete messages, connection attempts and meter values past their retention; gives rows deleted by table."""
+@shared_task(base=TenantTask, platform=True, name="stations.tasks.purge_expired_rows")
+def purge_expired_rows() -> int:
+    """Publish `purge_tenant` for every tenant; gives their number."""
+    tenant_ids = list(Tenant.objects.values_list("pk", flat=True))
+    for tenant_id in tenant_ids:
+        with tenant_scope(tenant_id):
+            purge_tenant.delay()
+    return len(tenant_ids)
+
+
+@shared_task(base=TenantTask, track=True, name="stations.tasks.purge_tenant")
+def purge_tenant() -> dict[str, int]:
+    """Delete messages, connection attempts and meter values past the tenant's retention; gives rows by table."""
     now = datetime.now(UTC)
+    tenant = Tenant.objects.get(pk=current_tenant_id())
     deleted: dict[str, int] = {}
-    for tenant in Tenant.objects.all():
-        with tenant_scope(tenant.pk):
-            days = tenant.message_retention_days
-            if days:
-                cutoff = now - timedelta(days=days)
-                _add(deleted, "messages", _delete_before(OcppMessage, "received_at", cutoff))
-                _add(deleted, "connection_attempts", _delete_before(ConnectionAttempt, "at", cutoff))
-            if tenant.meter_value_retention_days:
-                cutoff = now - timedelta(days=tenant.meter_value_retention_days)
-                _add(deleted, "meter_values", _delete_before(MeterValue, "received_at", cutoff))
+    if tenant.message_retention_days:
+        cutoff = now - timedelta(days=tenant.message_retention_days)
+        deleted["messages"] = _delete_before(OcppMessage, "received_at", cutoff)
+        deleted["connection_attempts"] = _delete_before(ConnectionAttempt, "at", cutoff)
+    if tenant.meter_value_retention_days:
+        cutoff = now - timedelta(days=tenant.meter_value_retention_days)
+        deleted["meter_values"] = _delete_before(MeterValue, "received_at", cutoff)
     return deleted
-
-
-def _add(counts: dict[str, int], name: str, number: int) -> None:
-    counts[name] = counts.get(name, 0) + number
 
 
 def _delete_before(

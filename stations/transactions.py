@@ -63,16 +63,17 @@ def start(
         earlier = known.filter(started_at=started_at).first()
     if earlier is not None and suspect and earlier.stop_received:
         # A clock that starts at the same instant after every power cut gives two sessions the same time.
-        earlier, started_at = None, now
+        earlier = known.filter(started_at_text=started_at_text, stopped_at__isnull=True).first()
+        started_at = now
     if earlier is not None:
         return earlier, Authorization(earlier.id_tag_status, None, earlier.id_tag_expiry_date, earlier.parent_id_tag)
 
-    authorization = authorize_start(charge_point, id_tag, now)
+    authorization = authorize_start(charge_point, connector_id, id_tag, now)
     tx = Transaction(
         charge_point=charge_point,
         connector_id=connector_id,
         id_tag=id_tag,
-        id_tag_key=id_tag.upper(),
+        id_tag_key=id_tag.upper()[:255],
         id_tag_row=authorization.id_tag,
         id_tag_status=authorization.status,
         id_tag_expiry_date=authorization.expiry_date,
@@ -144,7 +145,7 @@ def _supersede(batch: Batch, charge_point: ChargePoint, connector_id: int, start
     )
     for tx in running:
         tx.add_flag(Flag.SUPERSEDED)
-        close_without_stop(batch, tx, started_at, now)
+        close_without_stop(batch, tx, min(started_at, now), now)
 
 
 def close_without_stop(batch: Batch, tx: Transaction, at: datetime, now: datetime) -> None:
@@ -153,8 +154,8 @@ def close_without_stop(batch: Batch, tx: Transaction, at: datetime, now: datetim
     last = MeterValue.objects.filter(transaction=tx, energy_wh__isnull=False).order_by("-timestamp").first()
     tx.stopped_at = at if last is None else max(tx.started_at, min(last.timestamp, at))
     tx.stopped_received_at = now
-    if last is not None and last.energy_wh is not None and last.energy_wh >= tx.meter_start_wh:
-        tx.energy_wh = last.energy_wh - tx.meter_start_wh
+    tx.energy_wh = None if last is None else _energy(tx, last.energy_wh)
+    if tx.energy_wh is not None:
         tx.add_flag(Flag.ENERGY_FROM_METER_VALUES)
     tx.save(update_fields=["stopped_at", "stopped_received_at", "energy_wh", "flags"])
     batch.remember_transaction(tx)
@@ -188,7 +189,7 @@ def stop(
         tx = (
             batch.transaction(transaction_id, charge_point.pk)
             if is_ours(transaction_id)
-            else _start_without_id(charge_point, id_tag, stopped_at, meter_stop_wh)
+            else _start_without_id(charge_point, id_tag, timestamp, stopped_at, meter_stop_wh)
         )
         authorization = None if id_tag is None else authorize_stop(charge_point, tx, id_tag, now)
         if tx is not None and tx.stop_received:
@@ -196,7 +197,7 @@ def stop(
             return authorization
         orphan = tx is None
         if tx is None:
-            tx = _orphan(charge_point, transaction_id, id_tag, stopped_at, meter_stop_wh, now)
+            tx = _orphan(charge_point, transaction_id, id_tag, timestamp, stopped_at, meter_stop_wh, now)
             if tx.pk is not None:
                 return authorization
         tx.stopped_at, tx.stopped_received_at, tx.stop_received = stopped_at, now, True
@@ -206,6 +207,8 @@ def stop(
         tx.stop_id_tag_status = "" if authorization is None else authorization.status
         if suspect:
             tx.add_flag(Flag.CLOCK_SUSPECT)
+        # True until now, if it had been closed without its stop.
+        tx.flags = [flag for flag in tx.flags if flag != Flag.ENERGY_FROM_METER_VALUES]
         if not orphan:
             _store_transaction_data(batch, charge_point, tx, transaction_data, now)
             _settle_energy(batch, tx)
@@ -218,19 +221,24 @@ def stop(
 
 
 def _start_without_id(
-    charge_point: ChargePoint, id_tag: str | None, stopped_at: datetime, meter_stop_wh: int
+    charge_point: ChargePoint, id_tag: str | None, timestamp: Any, stopped_at: datetime, meter_stop_wh: int
 ) -> Transaction | None:
     """The one open transaction that a stop without a usable id can belong to; in doubt none.
 
-    A charge point sends -1 when our answer to its StartTransaction never reached it (errata v4.0 3.18).
+    A charge point sends -1 when our answer to its StartTransaction never reached it (errata v4.0 3.18), and repeats it
+    as any other stop: the transaction that it stopped before is found first.
     """
     if id_tag is None:
         return None
-    candidates = list(
-        Transaction.objects.filter(
-            charge_point=charge_point, id_tag_key=id_tag.upper(), stop_received=False, started_at__lte=stopped_at
-        )[:20]
-    )
+    own = Transaction.objects.filter(charge_point=charge_point, id_tag_key=id_tag.upper()[:255], orphan_ref="")
+    stopped = own.filter(stop_received=True, meter_stop_wh=meter_stop_wh)
+    if parse_time(timestamp, charge_point.zone) is not None:
+        repeated = stopped.filter(stopped_at=stopped_at).first()
+    else:
+        repeated = next((tx for tx in stopped[:20] if Flag.CLOCK_SUSPECT in tx.flags), None)
+    if repeated is not None:
+        return repeated
+    candidates = list(own.filter(stop_received=False, started_at__lte=stopped_at)[:20])
     fitting = [tx for tx in candidates if meter_stop_wh < 0 or tx.meter_start_wh <= meter_stop_wh]
     return fitting[0] if len(fitting) == 1 else None
 
@@ -251,24 +259,29 @@ def _orphan(
     charge_point: ChargePoint,
     transaction_id: int,
     id_tag: str | None,
+    timestamp: Any,
     stopped_at: datetime,
     meter_stop_wh: int,
     now: datetime,
 ) -> Transaction:
     """The stored orphan of this stop if it came before, else a new row, not saved yet."""
     reference = str(transaction_id)[:100]
-    earlier = Transaction.objects.filter(
-        charge_point=charge_point, orphan_ref=reference, stopped_at=stopped_at, meter_stop_wh=meter_stop_wh
-    ).first()
+    text = str(timestamp or "")[:255]
+    same = Transaction.objects.filter(charge_point=charge_point, orphan_ref=reference, meter_stop_wh=meter_stop_wh)
+    if parse_time(timestamp, charge_point.zone) is not None:
+        earlier = same.filter(stopped_at=stopped_at).first()
+    else:
+        earlier = same.filter(started_at_text=text).first()
     if earlier is not None:
         return earlier
     tx = Transaction(
         charge_point=charge_point,
         connector_id=0,
         id_tag=id_tag or "",
-        id_tag_key=(id_tag or "").upper(),
+        id_tag_key=(id_tag or "").upper()[:255],
         started_at=stopped_at,
         started_received_at=now,
+        started_at_text=text,
         meter_start_wh=meter_stop_wh,
         orphan_ref=reference,
     )
@@ -293,15 +306,22 @@ def _store_transaction_data(
     batch.flush_facts()
 
 
+def _energy(tx: Transaction, register_wh: int | Decimal | None) -> Decimal | None:
+    """Energy in Wh from the start of `tx` to a reading; None below the start or beyond what the column holds."""
+    if register_wh is None or not 0 <= register_wh - tx.meter_start_wh < readings.ENERGY_LIMIT:
+        return None
+    return Decimal(register_wh) - tx.meter_start_wh
+
+
 def _settle_energy(batch: Batch, tx: Transaction) -> None:
     """Energy of a stopped transaction in Wh: the two meter readings, else the last meter value, else unknown."""
-    if tx.meter_stop_wh is not None and tx.meter_stop_wh >= tx.meter_start_wh and tx.meter_stop_wh >= 0:
-        tx.energy_wh = Decimal(tx.meter_stop_wh - tx.meter_start_wh)
-        return
+    if tx.meter_stop_wh is not None and tx.meter_stop_wh >= 0:
+        tx.energy_wh = _energy(tx, tx.meter_stop_wh)
+        if tx.energy_wh is not None:
+            return
     tx.add_flag(Flag.NEGATIVE_ENERGY)
-    tx.energy_wh = None
     batch.flush_facts()
     last = MeterValue.objects.filter(transaction=tx, energy_wh__isnull=False).order_by("-timestamp").first()
-    if last is not None and last.energy_wh is not None and last.energy_wh >= tx.meter_start_wh:
-        tx.energy_wh = last.energy_wh - tx.meter_start_wh
+    tx.energy_wh = None if last is None else _energy(tx, last.energy_wh)
+    if tx.energy_wh is not None:
         tx.add_flag(Flag.ENERGY_FROM_METER_VALUES)

@@ -90,7 +90,7 @@ def check_model(model: type[models.Model]) -> Iterator[CheckMessage]:
                 id="tenants.E001",
             )
         return
-    managers = {*model._meta.managers, model._default_manager, model._base_manager}
+    managers: set[Any] = {*model._meta.managers, model._default_manager, model._base_manager}
     for manager in managers:
         if not issubclass(manager._queryset_class, TenantQuerySet):
             yield Error(
@@ -99,18 +99,18 @@ def check_model(model: type[models.Model]) -> Iterator[CheckMessage]:
                 obj=model,
                 id="tenants.E003",
             )
-    if any(parent is not model and not parent._meta.abstract for parent in model._meta.parents):
+    if model._meta.parents and not model._meta.proxy:
         yield Error(
             "Multi-table inheritance splits a row over two tables, of which the guard sees one.",
             obj=model,
             id="tenants.E004",
         )
     for field in model._meta.local_fields + model._meta.local_many_to_many:
-        remote = field.remote_field
-        target = getattr(remote, "model", None)
+        remote: Any = field.remote_field
+        target: Any = getattr(remote, "model", None)
         if isinstance(target, type) and not issubclass(target, TenantModel) and not remote.hidden:
             yield Error(
-                f"{field.name} lets queries on {target._meta.label} join into the rows of tenants, past the guard.",
+                f"{field.name} lets queries on {remote.model._meta.label} join rows of tenants, past the guard.",
                 hint='Set related_name="+" and query from this model instead.',
                 obj=field,
                 id="tenants.E005",

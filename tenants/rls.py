@@ -76,7 +76,8 @@ class EnableRowLevelSecurity(Operation):
     ) -> None:
         model = self._model(app_label, schema_editor, to_state.apps)
         if model is not None:
-            for statement in enable_statements(model._meta.db_table, model._meta.get_field("tenant").column):
+            column: Any = model._meta.get_field("tenant")
+            for statement in enable_statements(model._meta.db_table, column.column):
                 schema_editor.execute(statement)
 
     def database_backwards(

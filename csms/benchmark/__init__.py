@@ -1,7 +1,7 @@
 """`manage.py benchmark`: what this product does on this machine, next to a bare echo. The product imports nothing here.
 
-run.py leads. It makes databases (databases.py, rows.py), starts servers (processes.py: the product by `manage.py serve`,
-echo.py by the same uvicorn configuration) and one load client (load.py, station.py), and prints what came out
-(report.py). With --profile the server is started by profiled.py, which looks at its own stacks (sampler.py); layers.py
-says which part of the product a frame belongs to.
+run.py leads. It makes databases (databases.py, rows.py), starts servers (processes.py: the product by `manage.py
+serve`, echo.py by the same uvicorn configuration) and one load client (load.py, station.py), and report.py prints what
+came out. With --profile one more server looks at its own stacks (sampler.py); layers.py says which part of the product
+a frame belongs to.
 """

@@ -49,7 +49,9 @@ class Template:
         text = json.dumps([2, "{id}", action, payload], separators=(",", ":")).encode().replace(b"%", b"%%")
         self._times = text.count(NOW.encode())
         text = text.replace(b"{id}", ID_PLACE, 1).replace(NOW.encode(), TIME_PLACE)
-        self.frame = _header(TEXT, len(text % (0, *[_timestamp(datetime.now(UTC))] * self._times))) + text
+        self.frame = text
+        length = len(self.fill(0, _timestamp(datetime.now(UTC))))
+        self.frame = _header(TEXT, length).replace(b"%", b"%%") + text
 
     def fill(self, message_id: int, at: bytes) -> bytes:
         return self.frame % (message_id, *(at,) * self._times)
@@ -60,22 +62,22 @@ def _timestamp(moment: datetime) -> bytes:
 
 
 def _header(opcode: int, length: int) -> bytes:
-    """The header of a final, masked frame. A percent sign, which may be part of a length, survives `Template.fill`."""
+    """The header of a final frame, masked with zeros."""
     if length < 126:
         header = struct.pack("!BB", 0x80 | opcode, 0x80 | length)
     elif length < 65536:
         header = struct.pack("!BBH", 0x80 | opcode, 0x80 | 126, length)
     else:
         header = struct.pack("!BBQ", 0x80 | opcode, 0x80 | 127, length)
-    return (header + NO_MASK).replace(b"%", b"%%")
+    return header + NO_MASK
 
 
 class Station(asyncio.Protocol):
     """One charge point: `connect`, then `ask` for single requests or `keep_asking` for a closed loop."""
 
     __slots__ = (
-        "_buffer", "_clock", "_done", "_expected", "_failed", "_message_id", "_meter", "_opened", "_sent_at", "_template",
-        "_transport", "acknowledged", "identity",
+        "_buffer", "_clock", "_done", "_expected", "_failed", "_message_id", "_meter", "_opened", "_sent_at",
+        "_template", "_transport", "acknowledged", "identity",
     )  # fmt: skip
 
     def __init__(self, identity: str) -> None:
@@ -88,7 +90,6 @@ class Station(asyncio.Protocol):
         self._opened: asyncio.Future[None] | None = None
         self._done: asyncio.Future[bytes] | None = None
         self._failed: LoadError | None = None
-        self._template: Template | None = None
         self._meter: Meter | None = None
 
     # --- connecting --------------------------------------------------------------------------------------------------
@@ -108,7 +109,7 @@ class Station(asyncio.Protocol):
         await self._opened
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport) or hasattr(transport, "write")
+        # uvloop's transports are not subclasses of asyncio's.
         self._transport: Any = transport
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -148,7 +149,6 @@ class Station(asyncio.Protocol):
         return self._done
 
     def _send(self) -> None:
-        assert self._template is not None
         self._message_id += 1
         self._clock += MILLISECOND
         self._expected = b'[3,"%010d"' % self._message_id

@@ -17,8 +17,8 @@ from unfold.decorators import action
 from stations import commands
 from stations.admin import dialogs
 from stations.models import ChargePoint, Command
-from tenants.admin.display import leave_dialog
 from tenants.admin.scoped import TenantModelAdmin
+from tenants.display import leave_dialog
 
 SHOWN_TARGETS = 50
 
@@ -54,7 +54,7 @@ def command_url(command: Command) -> str:
 class CommandActions(TenantModelAdmin):
     """The commands of the Core profile, as buttons of a charge point's page and as actions of the list."""
 
-    actions_detail = (
+    actions_detail: tuple[str | dict[str, Any], ...] = (
         "remote_start",
         "remote_stop",
         {

@@ -8,16 +8,26 @@ from urllib.parse import quote, urlsplit
 from django import forms
 from django.conf import settings
 from django.core.exceptions import ValidationError
-from unfold.forms import BaseDialogForm
 from unfold.widgets import UnfoldAdminTextInputWidget
 
 from stations import credentials
 from stations.models import ChargePoint
 from stations.models.charge_point import SecurityProfile
+from tenants.admin.scoped import ConfirmForm
 from tenants.models import Tenant
 
 WITH_PASSWORD = (SecurityProfile.BASIC, SecurityProfile.TLS_BASIC)
-PASSWORD_HELP = "16 to 20 characters, or 32 to 40 hexadecimal digits. Empty: one is made. It is shown once, after saving."
+RULES = "16 to 20 characters, or 32 to 40 hexadecimal digits. Empty: one is made. It is shown once, after saving."
+TOLERANCES = (
+    "strict",
+    "assume_ocpp16",
+    "accept_hexadecimal_password",
+    "accept_any_id_tag",
+    "send_milliseconds",
+    "time_zone",
+    "heartbeat_interval_seconds",
+    "call_timeout_seconds",
+)
 
 
 def connection_url(charge_point: ChargePoint, tenant: Tenant) -> str:
@@ -49,7 +59,7 @@ def checked_password(typed: str) -> str:
 
 
 def set_password(charge_point: ChargePoint, typed: str) -> str:
-    """Give `charge_point` (not saved here) the typed password, or a new one; returns it, for the one time it is shown."""
+    """Give `charge_point` (not saved here) the typed password, or a new one; returns it, to be shown once."""
     if typed:
         charge_point.password_hash = credentials.hashed(credentials.canonical(typed), generated=False)
         return typed
@@ -62,11 +72,29 @@ class ChargePointForm(forms.ModelForm):
     """`password` is asked for a new charge point only; later there is the button "New password"."""
 
     request: Any = None
-    password = password_field(PASSWORD_HELP)
+    password = password_field(RULES)
 
     class Meta:
         model = ChargePoint
-        fields = "__all__"
+        fields = (
+            "identity",
+            "description",
+            "site",
+            "registration_status",
+            "disabled",
+            "security_profile",
+            "serial_number",
+            *TOLERANCES,
+        )
+        labels = {
+            "assume_ocpp16": "Assume OCPP 1.6",
+            "heartbeat_interval_seconds": "Heartbeat interval (seconds)",
+            "call_timeout_seconds": "Time to answer our requests (seconds)",
+        }
+        help_texts = {
+            "heartbeat_interval_seconds": "Empty: as the tenant's settings say.",
+            "call_timeout_seconds": "Empty: as the installation's settings say.",
+        }
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -95,15 +123,16 @@ class ChargePointForm(forms.ModelForm):
         return cleaned
 
 
-class NewPasswordForm(BaseDialogForm):
+class NewPasswordForm(ConfirmForm):
     """A new password for a charge point that exists."""
 
+    model = ChargePoint
     title = "New password"
     description = (
-        "The old password is refused from now on; a connection that is open stays open. Enter the new one at the charge "
-        "point, or send it first with Change configuration (AuthorizationKey)."
+        "The old password is refused from now on; a connection that is open stays open. "
+        "Enter the new one at the charge point."
     )
-    password = password_field(PASSWORD_HELP.replace("after saving", "on the next page"))
+    password = password_field(RULES.replace("after saving", "on the next page"))
 
     def clean_password(self) -> str:
         return checked_password(self.cleaned_data["password"])

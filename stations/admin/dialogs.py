@@ -171,7 +171,9 @@ class RemoteStopForm(CommandForm):
     title = "Remote stop"
     members = {"transactionId": "transaction_id"}
     transaction_id = forms.IntegerField(
-        label="Transaction", widget=SuggestingNumber(), help_text="The running ones are suggested; any number can be sent."
+        label="Transaction",
+        widget=SuggestingNumber(),
+        help_text="The running ones are suggested; any number can be sent.",
     )
 
     def suggest(self, charge_point: ChargePoint) -> None:

@@ -13,6 +13,7 @@ from stations.models.message import MessageType
 PERIOD = timedelta(hours=24)
 # Newest messages looked at: a day of one message every four seconds. The log has no index on time.
 MAX_MESSAGES = 20_000
+MAX_COMMANDS = 1000
 ALL_ACTIONS = "All requests"
 
 
@@ -51,8 +52,11 @@ def response_times(charge_point: ChargePoint, now: datetime) -> ResponseTimes:
             continue
         if received_at >= since:
             (theirs if incoming else ours).setdefault(action, []).append(latency_ms)
-    recent = Command.objects.filter(charge_point=charge_point).order_by("-id").values_list("status", "created_at")[:1000]
-    timeouts = sum(status == CommandStatus.TIMED_OUT and created_at >= since for status, created_at in recent)
+    commands = Command.objects.filter(charge_point=charge_point).order_by("-id")[:MAX_COMMANDS]
+    timeouts = sum(
+        status == CommandStatus.TIMED_OUT and created_at >= since
+        for status, created_at in commands.values_list("status", "created_at")
+    )
     complete = len(rows) < MAX_MESSAGES or rows[-1][4] < since
     return ResponseTimes(summarised(ours), summarised(theirs), timeouts, complete)
 

@@ -22,7 +22,7 @@ class Flag(models.TextChoices):
     ORPHAN_STOP = "orphan_stop", "Stop without a start"
     SUPERSEDED = "superseded", "Stop not received: a later transaction began on the connector"
     CLOCK_SUSPECT = "clock_suspect", "The charge point's clock is not to be trusted"
-    NEGATIVE_ENERGY = "negative_energy", "Meter stop is below meter start"
+    NEGATIVE_ENERGY = "negative_energy", "Meter stop is below meter start, or beyond belief"
     ENERGY_FROM_METER_VALUES = "energy_from_meter_values", "No usable meter stop: energy is from the last meter value"
     UNKNOWN_CONNECTOR = "unknown_connector", "Connector 0 or negative"
     CLOSED_BY_OPERATOR = "closed_by_operator", "Closed by an operator, not by the charge point"

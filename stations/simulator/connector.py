@@ -16,29 +16,6 @@ from .meter import Meter, Vehicle
 NO_TRANSACTION_ID = -1
 
 
-class Switch:
-    """Something that is on or off, where both can be waited for together with other futures (asyncio.Event cannot)."""
-
-    def __init__(self) -> None:
-        self.on: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.off: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.off.set_result(None)
-
-    @property
-    def is_on(self) -> bool:
-        return self.on.done()
-
-    def turn_on(self) -> None:
-        if not self.on.done():
-            self.on.set_result(None)
-            self.off = asyncio.get_running_loop().create_future()
-
-    def turn_off(self) -> None:
-        if self.on.done():
-            self.off.set_result(None)
-            self.on = asyncio.get_running_loop().create_future()
-
-
 @dataclass(eq=False)
 class Transaction:
     """A transaction as the station knows it: it exists from the moment energy may flow, its number comes later.

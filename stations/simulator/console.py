@@ -71,6 +71,7 @@ def print_summary(console: Console, summary: FleetSummary) -> None:
         ("Connects", f"{summary.connects}"),
         ("Reconnects", f"{summary.reconnects}"),
         ("Connections lost", f"{summary.connections_lost}"),
+        ("Server not reached", f"{summary.unreachable} times"),
         ("Rounds", f"{summary.rounds}"),
         ("Transactions started", f"{summary.transactions_started}"),
         ("Transactions stopped", f"{summary.transactions_stopped}"),

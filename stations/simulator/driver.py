@@ -15,6 +15,7 @@ from ocpp.v16.enums import AuthorizationStatus, ChargePointErrorCode, ChargePoin
 
 from .connector import Connector, RemoteStart, Transaction
 from .meter import Vehicle
+from .waiting import first_of
 
 if TYPE_CHECKING:
     from .equipment import Equipment
@@ -136,9 +137,7 @@ class Driver:
         next_sample_at = looked_at + self.rng.uniform(0.3, 1.0) * self._sample_seconds()
         while True:
             timeout = max(0.0, min(next_sample_at, ends_at) - loop.time())
-            await asyncio.wait(
-                {station.interruption, tx.stop_asked}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED
-            )
+            await first_of(station.interruption, tx.stop_asked, timeout=timeout)
             now = loop.time()
             station.transactions.advance(connector, (now - looked_at) * station.options.speed)
             looked_at = now
@@ -204,7 +203,7 @@ class Driver:
         waiting = self.connector.remote_start
         if waiting is None:
             raise DriverLeaves("expects no remote start")
-        await asyncio.wait({waiting, self.station.interruption}, return_when=asyncio.FIRST_COMPLETED)
+        await first_of(waiting, self.station.interruption)
         self.connector.remote_start = None
         self.station.raise_if_interrupted()
         return waiting.result()
@@ -236,16 +235,14 @@ class Driver:
         if tx is not None:
             # No Interrupted here, but no waiting for repetitions either.
             wait_seconds = self.station.options.call_timeout_seconds
-            await asyncio.wait(
-                {tx.stopped, self.station.online.off}, timeout=wait_seconds, return_when=asyncio.FIRST_COMPLETED
-            )
+            await first_of(tx.stopped, self.station.online.off, timeout=wait_seconds)
             await self.station.set_status(self._connector, ChargePointStatus.finishing)
         await self.unplug()
 
     async def _settled(self, done: asyncio.Future[None]) -> None:
         """Wait until a transaction message has been taken, or the line is down."""
         station = self.station
-        await asyncio.wait({done, station.online.off, station.interruption}, return_when=asyncio.FIRST_COMPLETED)
+        await first_of(done, station.online.off, station.interruption)
         station.raise_if_interrupted()
 
 

@@ -32,6 +32,7 @@ from .link import CallFailed, Line, LineLost
 from .local_list import LocalList
 from .meter import RATED_POWERS_W
 from .transactions import Transactions
+from .waiting import first_of
 
 VENDOR = "Simulated"
 BOOT_RETRY_SECONDS = 10.0
@@ -96,7 +97,7 @@ class Equipment(Line):
         line = asyncio.create_task(self.keep_connected())
         life = asyncio.create_task(self._live(play, rounds))
         try:
-            await asyncio.wait({line, life}, return_when=asyncio.FIRST_COMPLETED)
+            await first_of(line, life)
             self.interrupt(Interruption.LEAVE)
             await life
             if not line.done():
@@ -115,7 +116,7 @@ class Equipment(Line):
     async def _live(self, play: Play, rounds: int | None) -> None:
         done = 0
         while True:
-            await asyncio.wait({self.online.on, self.interruption}, return_when=asyncio.FIRST_COMPLETED)
+            await first_of(self.online.on, self.interruption)
             if not self.interruption.done():
                 await self.visit(Driver(self), play)
             if not self.interruption.done():
@@ -145,12 +146,12 @@ class Equipment(Line):
     async def pause(self, least_seconds: float, most_seconds: float | None = None) -> None:
         """Let time pass, faster in a time lapse. Errors: Interrupted."""
         seconds = self.rng.uniform(least_seconds, most_seconds or least_seconds) / self.options.speed
-        await asyncio.wait({self.interruption}, timeout=max(SHORTEST_PAUSE_SECONDS, seconds))
+        await first_of(self.interruption, timeout=max(SHORTEST_PAUSE_SECONDS, seconds))
         self.raise_if_interrupted()
 
     async def wait_online(self) -> None:
         """Wait for the connection. Errors: Interrupted."""
-        await asyncio.wait({self.online.on, self.interruption}, return_when=asyncio.FIRST_COMPLETED)
+        await first_of(self.online.on, self.interruption)
         self.raise_if_interrupted()
 
     def raise_if_interrupted(self) -> None:
@@ -238,15 +239,21 @@ class Equipment(Line):
                 pass
             else:
                 self.registration = RegistrationStatus(answer.status)
-                with suppress(ValueError):
+                try:
                     self.clock.set(answer.current_time)
+                except ValueError:
+                    self.statistics.problem(f"{self.id}: BootNotification: currentTime is {answer.current_time!r}")
                 if self.registration == RegistrationStatus.accepted:
                     if answer.interval > 0:
                         self.configuration.set("HeartbeatInterval", str(answer.interval))
+                    else:
+                        self.statistics.problem(
+                            f"{self.id}: BootNotification: accepted with interval {answer.interval}"
+                        )
                     return
                 wait_seconds = answer.interval or BOOT_RETRY_SECONDS
             self._boot_asked = asyncio.get_running_loop().create_future()
-            await asyncio.wait({self._boot_asked}, timeout=wait_seconds)
+            await first_of(self._boot_asked, timeout=wait_seconds)
 
     async def obey_remote_start(self, connector: Connector, request: RemoteStart) -> None:
         """Let a driver come to the connector a remote start chose."""
@@ -270,10 +277,10 @@ class Equipment(Line):
 
     async def _beat(self) -> None:
         while True:
-            await asyncio.wait({self.online.on})
+            await first_of(self.online.on)
             changed = self._heartbeat_changed = asyncio.get_running_loop().create_future()
             seconds = self.configuration.number("HeartbeatInterval")
-            await asyncio.wait({self.online.off, changed}, timeout=seconds or None, return_when=asyncio.FIRST_COMPLETED)
+            await first_of(self.online.off, changed, timeout=seconds or None)
             if self.online.is_on and not changed.done():
                 with suppress(LineLost, CallFailed):
                     await self.request(call.Heartbeat())

@@ -12,6 +12,7 @@ from .options import FleetOptions
 from .scenarios import SCENARIOS
 from .station import SimulatedChargePoint
 from .statistics import FleetProgress, FleetStatistics, FleetSummary
+from .waiting import first_of
 
 PROGRESS_SECONDS = 0.25
 # After the end every station may still deliver its stops and say goodbye; then it is cut off.
@@ -54,7 +55,7 @@ async def run_fleet(
     alive: set[SimulatedChargePoint] = set()
 
     async def run_station(index: int, identity: str) -> None:
-        await asyncio.wait({stopping}, timeout=options.ramp_seconds * index / len(identities))
+        await first_of(stopping, timeout=options.ramp_seconds * index / len(identities))
         if stopping.done():
             return
         rng = random.Random(f"{seed}:{identity}")

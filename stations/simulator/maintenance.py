@@ -5,15 +5,17 @@ Source: OCPP 1.6 ed. 2, 4.4, 4.5, 5.8 (GetDiagnostics), 5.19 (UpdateFirmware); e
 
 from __future__ import annotations
 
-import asyncio
+from contextlib import suppress
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from ocpp.v16 import call
 from ocpp.v16.enums import ChargePointStatus, DiagnosticsStatus, FirmwareStatus
 
 from .driver import Interrupted
+from .link import CallFailed, LineLost
+from .waiting import first_of
 
 if TYPE_CHECKING:
     from .equipment import Equipment
@@ -38,7 +40,7 @@ async def update_firmware(station: Equipment, location: str, retrieve_at: dateti
     3.63).
     """
     wait_seconds = max(0.0, (retrieve_at - station.clock.now()).total_seconds())
-    await asyncio.wait({station.interruption}, timeout=wait_seconds)
+    await first_of(station.interruption, timeout=wait_seconds)
     try:
         station.raise_if_interrupted()
         await _firmware(station, FirmwareStatus.downloading)
@@ -79,11 +81,16 @@ def _reachable(station: Equipment, location: str) -> bool:
 
 async def _firmware(station: Equipment, status: FirmwareStatus) -> None:
     station.firmware_status = status
-    await station.wait_online()
-    await station.request(call.FirmwareStatusNotification(status))
+    await _notify(station, call.FirmwareStatusNotification(status))
 
 
 async def _diagnostics(station: Equipment, status: DiagnosticsStatus) -> None:
     station.diagnostics_status = status
+    await _notify(station, call.DiagnosticsStatusNotification(status))
+
+
+async def _notify(station: Equipment, message: Any) -> None:
+    """Send when there is a line; the work goes on even if the central system does not take it."""
     await station.wait_online()
-    await station.request(call.DiagnosticsStatusNotification(status))
+    with suppress(LineLost, CallFailed):
+        await station.request(message)

@@ -17,8 +17,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from .connector import Switch
 from .link import CallFailed, Line, LineLost, NoAnswer
+from .waiting import Switch, first_of
 
 # Samples taken while offline beyond this number are not kept: they are the first a station with a full memory lets go.
 MOST_METER_VALUES = 500
@@ -58,13 +58,13 @@ class TransactionQueue:
     async def drained(self, timeout_seconds: float) -> bool:
         """Wait until everything has been delivered, at most that long; False when something is left."""
         if self._messages:
-            await asyncio.wait({self._filled.off}, timeout=timeout_seconds)
+            await first_of(self._filled.off, timeout=timeout_seconds)
         return not self._messages
 
     async def run(self) -> None:
         """Deliver for ever."""
         while True:
-            await asyncio.wait({self._filled.on})
+            await first_of(self._filled.on)
             await self._deliver(self._messages[0])
             self._messages.popleft()
             if not self._messages:
@@ -73,7 +73,7 @@ class TransactionQueue:
     async def _deliver(self, message: QueuedMessage) -> None:
         line, sent, ids = self._line, 0, set()
         while True:
-            await asyncio.wait({line.online.on})
+            await first_of(line.online.on)
             interval = line.configuration.number("TransactionMessageRetryInterval")
             payload = message.build()
             try:

@@ -12,6 +12,7 @@ from ocpp.v16.enums import AuthorizationStatus, ReadingContext, Reason
 
 from .connector import Connector, Transaction
 from .transaction_queue import QueuedMessage, TransactionQueue
+from .waiting import first_of
 
 if TYPE_CHECKING:
     from .equipment import Equipment
@@ -111,7 +112,7 @@ class Transactions:
         if not sampled:
             return None
         tx = connector.transaction
-        value = {"timestamp": self.station.clock.text(), "sampled_value": sampled}
+        value = {"timestamp": self.station.clock.text(), "sampledValue": sampled}
         return call.MeterValues(connector.connector_id, [value], None if tx is None else tx.wire_id)
 
     def send_meter_values(self, connector: Connector, context: ReadingContext) -> None:
@@ -135,7 +136,7 @@ class Transactions:
         measurands = self.station.configuration.items("StopTxnAlignedData" if aligned else "StopTxnSampledData")
         if tx is not None and measurands:
             sampled = connector.meter.sample(measurands, context, connector.vehicle)
-            tx.data.append({"timestamp": self.station.clock.text(at), "sampled_value": sampled})
+            tx.data.append({"timestamp": self.station.clock.text(at), "sampledValue": sampled})
 
     def aligned_interval_changed(self) -> None:
         """Begin, change or end the clock-aligned samples: multiples of ClockAlignedDataInterval since midnight."""
@@ -151,7 +152,7 @@ class Transactions:
             now = self.station.clock.now()
             since_midnight = now - now.replace(hour=0, minute=0, second=0, microsecond=0)
             left = every - since_midnight % every
-            await asyncio.wait({changed}, timeout=left.total_seconds())
+            await first_of(changed, timeout=left.total_seconds())
             if changed.done():
                 return
             for connector in self.station.connectors[1:]:

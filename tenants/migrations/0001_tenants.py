@@ -78,7 +78,10 @@ class Migration(migrations.Migration):
                 ("allow_security_profile_1", models.BooleanField(default=True, help_text="HTTP Basic without TLS.")),
                 (
                     "concurrent_tx_enabled",
-                    models.BooleanField(default=False, help_text="One idTag may run several transactions at a time."),
+                    models.BooleanField(
+                        default=False,
+                        help_text="Answer ConcurrentTx when an idTag starts while another transaction of it runs.",
+                    ),
                 ),
                 (
                     "heartbeat_interval_seconds",

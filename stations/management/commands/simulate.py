@@ -104,7 +104,8 @@ class Command(BaseCommand):
             self._write(lambda console: print_summary(console, summary))
         if summary.failed:
             lines = failure_lines(summary)
-            raise CommandError(f"{len(lines)} kinds of failures, first: {lines[0]}")
+            more = f" (and {len(lines) - 1} more)" if len(lines) > 1 else ""
+            raise CommandError(f"Failed: {lines[0]}{more}")
 
     async def _run(self, options: FleetOptions, *, quiet: bool) -> FleetSummary:
         stop = asyncio.Event()

@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 from django.urls import reverse
+from django.utils.dateparse import parse_datetime
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
@@ -14,9 +15,9 @@ from stations.models.charge_point import RegistrationStatus
 from stations.models.command import CommandStatus
 from stations.models.connector import ChargePointStatus
 from stations.models.transaction import Flag
-from tenants.admin.display import DASH, ago_text, badge, local_text
+from tenants.display import DASH, ago_text, badge, local_text, moment
 
-CONNECTOR_VARIANTS = {
+CONNECTOR_VARIANTS: dict[str, str] = {
     ChargePointStatus.AVAILABLE: "success",
     ChargePointStatus.PREPARING: "info",
     ChargePointStatus.CHARGING: "active",
@@ -112,7 +113,8 @@ def effect_link(command: Command) -> SafeString | str:
         return format_html('<a class="csms-link" href="{}">Transaction {}</a>', url, effect["transaction"])
     if "boot" in effect:
         url = reverse("admin:stations_boot_change", args=[effect["boot"]])
-        return format_html('<a class="csms-link" href="{}">Booted {}</a>', url, effect.get("booted_at", ""))
+        at = parse_datetime(str(effect.get("booted_at", "")))
+        return format_html('<a class="csms-link" href="{}">Booted {}</a>', url, DASH if at is None else moment(at))
     return ", ".join(f"{name}: {value}" for name, value in effect.items()) or DASH
 
 
@@ -123,9 +125,9 @@ def charge_point_link(charge_point: ChargePoint | None, otherwise: str = DASH) -
     return format_html('<a class="csms-link" href="{}">{}</a>', url, charge_point.identity)
 
 
-def energy(wh: Decimal | float | None) -> str:
-    """Wh as kWh with three decimals."""
-    return DASH if wh is None else f"{float(wh) / 1000:.3f} kWh"
+def energy(wh: Decimal | float | None, decimals: int = 3) -> str:
+    """Wh as kWh."""
+    return DASH if wh is None else f"{float(wh) / 1000:.{decimals}f} kWh"
 
 
 def power(w: float | None) -> str:

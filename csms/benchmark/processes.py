@@ -1,0 +1,152 @@
+"""The processes that are measured, and the load client: starting, talking to, measuring and stopping them."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import IO, Any, Self, cast
+
+import psutil
+from django.conf import settings
+
+START_SECONDS = 60
+STOP_SECONDS = 30
+# No order takes longer than its phase and this.
+ANSWER_SECONDS = 120
+# Settings that tune the product; every other CSMS_ variable is that of the installation and stays away.
+TUNING = ("CSMS_LANES", "CSMS_LANE_BATCH_SIZE", "CSMS_DATABASE_POOL_SIZE")
+
+
+class BenchmarkError(Exception):
+    """The run cannot be counted; the text says why."""
+
+
+def environment(database_url: str, folder: Path) -> dict[str, str]:
+    """The environment of the product on a database of this run, with its files below `folder`."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("CSMS_") or name in TUNING}
+    return kept | {
+        "CSMS_DATABASE_URL": database_url,
+        "CSMS_DATA_DIR": str(folder),
+        "CSMS_SECRET_KEY": secrets.token_hex(32),
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+def manage(*arguments: str, environment: dict[str, str]) -> str:
+    """Run `manage.py` to its end; its stdout. Raises BenchmarkError with its last words when it fails."""
+    done = subprocess.run(  # noqa: S603 - ours
+        _manage(*arguments), cwd=settings.BASE_DIR, env=environment, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise BenchmarkError(f"manage.py {arguments[0]} failed: {(done.stderr or done.stdout).strip()[-2000:]}")
+    return done.stdout
+
+
+def _manage(*arguments: str) -> list[str]:
+    return [sys.executable, str(Path(settings.BASE_DIR) / "manage.py"), *arguments]
+
+
+class Process:
+    """A child that writes lines on stdout and is measured from outside; ends with the `with` block."""
+
+    def __init__(self, command: Sequence[str], environment: dict[str, str], log: Path) -> None:
+        self._log = log
+        with log.open("ab") as output:
+            # Of a session of its own: Ctrl-C is for the command, which then stops its children in order.
+            self._child = subprocess.Popen(  # noqa: S603 - ours
+                command, cwd=settings.BASE_DIR, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                stderr=output, text=True, start_new_session=True,
+            )  # fmt: skip
+        self._stdin = cast(IO[str], self._child.stdin)
+        self._stdout = cast(IO[str], self._child.stdout)
+        self._measured = psutil.Process(self._child.pid)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.stop()
+
+    def cpu_seconds(self) -> float:
+        """User and system time so far."""
+        times = self._measured.cpu_times()
+        return float(times.user + times.system)
+
+    def rss_bytes(self) -> int:
+        return int(self._measured.memory_info().rss)
+
+    def tell(self, line: str) -> None:
+        try:
+            self._stdin.write(f"{line}\n")
+            self._stdin.flush()
+        except BrokenPipeError as error:
+            raise BenchmarkError(f"A process of the benchmark has ended: {self._last_words()}") from error
+
+    def line(self, timeout_seconds: float) -> str:
+        """The next line it prints; BenchmarkError when it ends or is silent for too long instead."""
+        # Its end is the only thing that wakes a blocking read.
+        timer = threading.Timer(timeout_seconds, self._child.kill)
+        timer.start()
+        try:
+            line = self._stdout.readline()
+        finally:
+            timer.cancel()
+        if not line:
+            raise BenchmarkError(f"A process of the benchmark ended or hung: {self._last_words()}")
+        return line.strip()
+
+    def _last_words(self) -> str:
+        return self._log.read_text(errors="replace").strip()[-2000:] or "it said nothing"
+
+    def stop(self) -> None:
+        if self._child.poll() is None:
+            self._child.send_signal(signal.SIGTERM)
+            try:
+                self._child.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                self._child.kill()
+        self._child.wait()
+        self._stdout.close()
+        # What it was told last it may never have read.
+        with suppress(BrokenPipeError):
+            self._stdin.close()
+
+
+class Server(Process):
+    """The product or the echo, listening on `port`."""
+
+    def __init__(self, arguments: Sequence[str], environment: dict[str, str], folder: Path) -> None:
+        super().__init__(_manage(*arguments), environment, folder / "server.log")
+        try:
+            line = self.line(START_SECONDS)
+            if not line.startswith("Listening on "):
+                raise BenchmarkError(f"The server did not start: {line}")
+        except BenchmarkError:
+            self.stop()
+            raise
+        self.port = int(line.rsplit(":", 1)[1])
+
+
+class LoadClient(Process):
+    """csms/benchmark/load.py: give orders, take reports."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__([sys.executable, "-m", "csms.benchmark.load"], dict(os.environ), folder / "load.log")
+
+    def order(self, do: str, **members: Any) -> None:
+        self.tell(json.dumps({"do": do, **members}))
+
+    def report(self, event: str, timeout_seconds: float = ANSWER_SECONDS) -> dict[str, Any]:
+        """The next report, which must be `event`; BenchmarkError with the client's sentence when it failed."""
+        report: dict[str, Any] = json.loads(self.line(timeout_seconds))
+        if report["event"] != event:
+            raise BenchmarkError(f"The load client reports: {report.get('why', report['event'])}")
+        return report

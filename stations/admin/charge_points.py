@@ -1,0 +1,247 @@
+"""Charge points: the list, the page with its panels, creating one, and its password."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin, messages
+from django.db import transaction
+from django.db.models import Exists, OuterRef, Prefetch, QuerySet, prefetch_related_objects
+from django.http import Http404, HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+from unfold.decorators import action, display
+from unfold.enums import ActionVariant
+
+from stations.admin.actions import CommandActions
+from stations.admin.charge_point_form import (
+    TOLERANCES,
+    WITH_PASSWORD,
+    ChargePointForm,
+    NewPasswordForm,
+    connection_url,
+    set_password,
+)
+from stations.admin.dialogs import id_tag_options, option_tags
+from stations.admin.panels import PANELS
+from stations.display import connection_dot, connector_badge, registration_badge
+from stations.models import ChargePoint, Connector, Transaction
+from stations.models.connector import ChargePointStatus
+from tenants.admin.scoped import SiteFilter, confined
+from tenants.display import DASH, ago, leave_dialog, secret_message
+
+MAX_VENDORS = 50
+# Panels with a tab of their own, fetched when the tab is opened.
+LAZY_TABS = (
+    ("transactions", "Transactions"),
+    ("commands", "Commands"),
+    ("configuration", "Configuration"),
+    ("messages", "Messages"),
+    ("connection", "Connection"),
+    ("times", "Response times"),
+)
+
+
+class VendorFilter(admin.SimpleListFilter):
+    title = "vendor"
+    parameter_name = "vendor"
+
+    def lookups(self, request: Any, model_admin: Any) -> list[tuple[str, str]]:
+        vendors = confined(ChargePoint.objects.exclude(vendor=""), request, "site")
+        names = vendors.order_by("vendor").values_list("vendor", flat=True).distinct()[:MAX_VENDORS]
+        return [(name, name) for name in names]
+
+    def queryset(self, request: Any, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset.filter(vendor=self.value()) if self.value() else queryset
+
+
+class ConnectorStatusFilter(admin.SimpleListFilter):
+    title = "connector status"
+    parameter_name = "connector"
+
+    def lookups(self, request: Any, model_admin: Any) -> list[tuple[str, str]]:
+        return list(ChargePointStatus.choices)
+
+    def queryset(self, request: Any, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        if not self.value():
+            return queryset
+        return queryset.filter(Exists(Connector.objects.filter(charge_point=OuterRef("pk"), status=self.value())))
+
+
+@admin.register(ChargePoint)
+class ChargePointAdmin(CommandActions):
+    form = ChargePointForm
+    site_path = "site"
+    secret_fields = ("password",)
+    list_display = ("connection", "identity", "site", "status", "connector_badges", "hardware", "last_seen", "running")
+    list_display_links = ("identity",)
+    list_select_related = ("site",)
+    list_filter = ("connected", "registration_status", ConnectorStatusFilter, SiteFilter, VendorFilter, "disabled")
+    search_fields = ("identity", "description", "vendor", "model", "serial_number", "charge_point_serial_number")
+    search_help_text = "Identity, description, vendor, model, serial number"
+    actions_detail = (*CommandActions.actions_detail, "new_password")
+    change_form_template = "admin/stations/chargepoint/change_form.html"
+    fieldsets = (
+        (None, {"fields": ("identity", "description", "site", "registration_status", "disabled")}),
+        ("Security", {"fields": ("security_profile", "serial_number")}),
+        ("Behaviour", {"fields": TOLERANCES}),
+    )
+    add_fieldsets = (
+        (None, {"fields": ("identity", "description", "site", "registration_status")}),
+        ("Security", {"fields": ("security_profile", "password", "serial_number")}),
+        ("Behaviour", {"fields": TOLERANCES}),
+    )
+
+    # --- list ---------------------------------------------------------------------------------------------------------
+    def get_changelist_instance(self, request: HttpRequest) -> Any:
+        changelist = super().get_changelist_instance(request)
+        # Fetched for the rows of the page only: two queries, however many charge points there are.
+        running = Transaction.objects.open().only("pk", "charge_point_id", "tenant_id")
+        rows = list(changelist.result_list)
+        running_ones = Prefetch("transactions", queryset=running, to_attr="running_transactions")
+        prefetch_related_objects(rows, "connectors", running_ones)
+        changelist.result_list = rows
+        return changelist
+
+    @display(description="")
+    def connection(self, charge_point: ChargePoint) -> SafeString:
+        return connection_dot(charge_point)
+
+    @display(description="Registration", ordering="registration_status")
+    def status(self, charge_point: ChargePoint) -> SafeString:
+        return registration_badge(charge_point)
+
+    @display(description="Connectors")
+    def connector_badges(self, charge_point: ChargePoint) -> SafeString | str:
+        connectors = sorted(charge_point.connectors.all(), key=lambda connector: connector.connector_id)
+        # Connector 0 is the main controller: of interest when something is wrong with it.
+        shown = [each for each in connectors if each.connector_id != 0 or each.status in ("Faulted", "Unavailable")]
+        if not shown:
+            return DASH
+        return format_html(
+            '<span class="csms-badges">{}</span>',
+            format_html_join(" ", "{}", ((connector_badge(connector),) for connector in shown)),
+        )
+
+    @display(description="Hardware", ordering="vendor")
+    def hardware(self, charge_point: ChargePoint) -> SafeString | str:
+        name = f"{charge_point.vendor} {charge_point.model}".strip()
+        if not name:
+            return DASH
+        return format_html('{}<div class="csms-subtle">{}</div>', name, charge_point.firmware_version)
+
+    @display(description="Last seen", ordering="last_seen_at")
+    def last_seen(self, charge_point: ChargePoint) -> Any:
+        return ago(charge_point.last_seen_at)
+
+    @display(description="Charging")
+    def running(self, charge_point: Any) -> Any:
+        transactions = charge_point.running_transactions
+        if not transactions:
+            return DASH
+        if len(transactions) == 1:
+            url = reverse("admin:stations_transaction_change", args=[transactions[0].pk])
+            return format_html('<a class="csms-link" href="{}">{}</a>', url, transactions[0].pk)
+        url = f"{reverse('admin:stations_transaction_changelist')}?charge_point={charge_point.pk}&active=yes"
+        return format_html('<a class="csms-link" href="{}">{} transactions</a>', url, len(transactions))
+
+    # --- page ---------------------------------------------------------------------------------------------------------
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        # The identity is in the URL that the charge point has been given, and in every row about it.
+        return ("identity",) if obj is not None else ()
+
+    def get_form(self, request: Any, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+        form = super().get_form(request, obj, change, **kwargs)
+        return type(form.__name__, (form,), {"request": request})
+
+    def change_view(
+        self, request: Any, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        charge_point = self.get_object(request, object_id)
+        extra = {
+            "charge_point": charge_point,
+            "subtitle": None,
+            "tabs": (("overview", "Overview"), *LAZY_TABS, ("general", "Settings")),
+            "lazy_tabs": LAZY_TABS,
+            "connection_url": connection_url(charge_point, request.tenant),
+            "has_password": bool(charge_point.password_hash),
+            "wants_password": charge_point.security_profile in WITH_PASSWORD,
+        }
+        return super().change_view(request, object_id, form_url, {**extra, **(extra_context or {})})
+
+    def get_urls(self) -> list[URLPattern]:
+        own = [
+            path("id-tags/", self.admin_site.admin_view(self.id_tags_view), name="stations_chargepoint_id_tags"),
+            path(
+                "<int:object_id>/panel/<slug:name>/",
+                self.admin_site.admin_view(self.panel_view),
+                name="stations_chargepoint_panel",
+            ),
+        ]
+        return own + super().get_urls()
+
+    def panel_view(self, request: HttpRequest, object_id: int, name: str) -> HttpResponse:
+        """One panel of a charge point's page, as HTML without a frame around it."""
+        charge_point = self.get_object(request, str(object_id))
+        panel = PANELS.get(name)
+        if panel is None:
+            raise Http404("There is no such panel.")
+        context = {
+            "charge_point": charge_point,
+            "can_operate": self.has_operate_permission(request),
+            **panel(charge_point),
+        }
+        return TemplateResponse(request, f"stations/admin/panels/{name}.html", context)
+
+    def id_tags_view(self, request: HttpRequest) -> HttpResponse:
+        """Suggestions for a free id tag: options of a datalist."""
+        if not self.has_view_permission(request):
+            raise Http404("There is nothing to suggest.")
+        return HttpResponse(option_tags(id_tag_options(request.GET.get("id_tag", "")[:20])))
+
+    # --- writing ------------------------------------------------------------------------------------------------------
+    def save_model(self, request: Any, obj: ChargePoint, form: Any, change: bool) -> None:
+        password = None
+        if not change and obj.security_profile in WITH_PASSWORD:
+            password = set_password(obj, form.cleaned_data["password"])
+        super().save_model(request, obj, form, change)
+        if password is not None:
+            messages.warning(request, secret_message(f"The password of {obj.identity}:", password))
+        elif obj.security_profile in WITH_PASSWORD and not obj.password_hash:
+            messages.warning(request, f"{obj.identity} has no password yet, so it cannot connect: press New password.")
+
+    @action(
+        description="New password",
+        icon="key",
+        permissions=["edit"],
+        url_path="new-password",
+        variant=ActionVariant.DEFAULT,
+        dialog={
+            "title": NewPasswordForm.title,
+            "description": NewPasswordForm.description,
+            "form_class": NewPasswordForm,
+            "form_submit_text": "Set password",
+        },
+    )
+    def new_password(self, request: HttpRequest, form: Any, object_id: str) -> HttpResponse:
+        charge_point = form.row
+        password = set_password(charge_point, form.cleaned_data["password"])
+        with transaction.atomic():
+            charge_point.save(update_fields=["password_hash", "updated_at"])
+            self.audit(request, "new password", charge_point)
+        messages.warning(request, secret_message(f"The new password of {charge_point.identity}:", password))
+        return leave_dialog(request, reverse("admin:stations_chargepoint_change", args=[charge_point.pk]))
+
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> tuple[list[Any], dict[str, int], set[str], Any]:
+        """What goes and what stands in the way, without loading a million messages to list them."""
+        chosen = list(objs)
+        protected = [
+            f"Transaction {pk} of {identity}"
+            for pk, identity in Transaction.objects.filter(charge_point__in=[each.pk for each in chosen])
+            .order_by("-id")
+            .values_list("pk", "charge_point__identity")[:10]
+        ]
+        listed = [format_html("{} with its connectors, commands, messages and log", each.identity) for each in chosen]
+        return listed, {"charge points": len(chosen)}, set(), protected

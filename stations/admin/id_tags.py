@@ -1,0 +1,152 @@
+"""Id tags: who may charge, until when, where."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.core.exceptions import ValidationError
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.http import urlencode
+from unfold.decorators import display
+from unfold.widgets import UnfoldAdminTextInputWidget
+
+from stations.models import IdTag
+from tenants.admin.people import SitesField
+from tenants.admin.scoped import TenantModelAdmin
+from tenants.display import DASH, badge, moment
+
+
+class WordsField(forms.CharField):
+    """A list of words, written with commas between them."""
+
+    widget = UnfoldAdminTextInputWidget
+
+    def prepare_value(self, value: Any) -> Any:
+        return ", ".join(map(str, value)) if isinstance(value, list) else value
+
+    def to_python(self, value: Any) -> Any:
+        return [word.strip() for word in str(value or "").split(",") if word.strip()]
+
+    def run_validators(self, value: Any) -> None:
+        return None
+
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        return bool((initial or []) != self.to_python(data))
+
+
+class IdTagForm(forms.ModelForm):
+    groups = WordsField(required=False, help_text="Names with commas between them, for example for local lists.")
+    limited_to_sites = SitesField("Where the tag is accepted. None chosen means everywhere.")
+
+    class Meta:
+        model = IdTag
+        fields = (
+            "id_tag", "description", "driver", "parent_id_tag", "blocked", "expiry_date", "max_active_transactions",
+            "groups",
+        )  # fmt: skip
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if self.instance.pk is not None and "limited_to_sites" in self.fields:
+            self.initial["limited_to_sites"] = list(self.instance.sites.all())
+
+    def clean_id_tag(self) -> str:
+        id_tag = str(self.cleaned_data["id_tag"])
+        if IdTag.objects.filter(key=id_tag.upper()).exclude(pk=self.instance.pk).exists():
+            raise ValidationError("There is such an id tag already; capital and small letters are the same.")
+        return id_tag
+
+
+class AcceptanceFilter(admin.SimpleListFilter):
+    title = "acceptance"
+    parameter_name = "acceptance"
+
+    def lookups(self, request: Any, model_admin: Any) -> list[tuple[str, str]]:
+        return [("accepted", "accepted"), ("blocked", "blocked"), ("expired", "expired")]
+
+    def queryset(self, request: Any, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        expired = Q(expiry_date__lte=timezone.now())
+        match self.value():
+            case "accepted":
+                return queryset.filter(~expired | Q(expiry_date__isnull=True), blocked=False)
+            case "blocked":
+                return queryset.filter(blocked=True)
+            case "expired":
+                return queryset.filter(expired, blocked=False)
+        return queryset
+
+
+@admin.register(IdTag)
+class IdTagAdmin(TenantModelAdmin):
+    form = IdTagForm
+    list_display = ("id_tag", "state", "driver", "parent_id_tag", "expiry", "site_names", "at_once", "description")
+    list_filter = (AcceptanceFilter,)
+    search_fields = ("id_tag", "driver", "description", "parent_id_tag")
+    search_help_text = "Id tag, driver, description, parent"
+    actions = ("block", "unblock")
+    readonly_fields = ("site_names", "transactions_link")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        return super().get_queryset(request).prefetch_related("sites")
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        edits = self.has_add_permission(request) if obj is None else self.has_change_permission(request, obj)
+        sites = "limited_to_sites" if edits else "site_names"
+        limits = ("blocked", "expiry_date", sites, "max_active_transactions")
+        seen = () if obj is None else ("transactions_link",)
+        return [
+            (None, {"fields": ("id_tag", "driver", "description", "parent_id_tag", "groups")}),
+            ("Limits", {"fields": limits}),
+            *([("Use", {"fields": seen})] if seen else []),
+        ]
+
+    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
+        super().save_related(request, form, formsets, change)
+        form.instance.sites.set(form.cleaned_data["limited_to_sites"])
+
+    @display(description="State", ordering="blocked")
+    def state(self, tag: IdTag) -> Any:
+        if tag.blocked:
+            return badge("Blocked", "danger")
+        if tag.expiry_date is not None and tag.expiry_date <= timezone.now():
+            return badge("Expired", "warning")
+        return badge("Accepted", "success")
+
+    @display(description="Expires", ordering="expiry_date")
+    def expiry(self, tag: IdTag) -> Any:
+        return moment(tag.expiry_date)
+
+    @display(description="Sites")
+    def site_names(self, tag: IdTag) -> str:
+        return ", ".join(site.name for site in tag.sites.all()) or "every site"
+
+    @display(description="At once", ordering="max_active_transactions")
+    def at_once(self, tag: IdTag) -> str:
+        return DASH if tag.max_active_transactions is None else str(tag.max_active_transactions)
+
+    @display(description="Transactions")
+    def transactions_link(self, tag: IdTag) -> Any:
+        url = f"{reverse('admin:stations_transaction_changelist')}?{urlencode({'q': tag.id_tag})}"
+        return format_html('<a class="csms-link" href="{}">Transactions of this tag</a>', url)
+
+    @admin.action(description="Block", permissions=["edit"])
+    def block(self, request: HttpRequest, queryset: QuerySet[IdTag]) -> None:
+        self._set_blocked(request, queryset, True)
+
+    @admin.action(description="Unblock", permissions=["edit"])
+    def unblock(self, request: HttpRequest, queryset: QuerySet[IdTag]) -> None:
+        self._set_blocked(request, queryset, False)
+
+    def _set_blocked(self, request: HttpRequest, queryset: QuerySet[IdTag], blocked: bool) -> None:
+        changed = list(queryset.filter(blocked=not blocked))
+        for tag in changed:
+            tag.blocked = blocked
+            tag.save(update_fields=["blocked", "updated_at"])
+            self.audit(request, "update", tag, {"blocked": [not blocked, blocked]})
+        messages.success(request, f"{len(changed)} id tags {'blocked' if blocked else 'unblocked'}.")

@@ -1,0 +1,125 @@
+"""The panels of a charge point's page: each a few bounded queries, fetched when it comes into view.
+
+A panel is a function from the charge point to what its template shows; its name is part of the URL and of the template.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from stations.admin.response_times import response_times
+from stations.models import (
+    Boot,
+    ChargePoint,
+    Command,
+    ConfigurationKey,
+    ConnectionAttempt,
+    ConnectorStatus,
+    OcppMessage,
+    Transaction,
+)
+from stations.models.charge_point import BOOT_TEXTS
+
+SHOWN = 20
+SHOWN_MESSAGES = 50
+BOOT_LABELS = {
+    "vendor": "Vendor",
+    "model": "Model",
+    "firmware_version": "Firmware",
+    "charge_point_serial_number": "Charge point serial number",
+    "charge_box_serial_number": "Charge box serial number",
+    "iccid": "ICCID",
+    "imsi": "IMSI",
+    "meter_type": "Meter type",
+    "meter_serial_number": "Meter serial number",
+}
+
+
+def live(charge_point: ChargePoint) -> dict[str, Any]:
+    """Connectors with their status and what runs on them, and the state of the connection. Polled."""
+    running = {
+        tx.connector_id: tx
+        for tx in Transaction.objects.open().filter(charge_point=charge_point).with_latest_reading().order_by("id")
+    }
+    connectors = list(charge_point.connectors.order_by("connector_id"))
+    known = {connector.connector_id for connector in connectors}
+    return {
+        "rows": [(connector, running.get(connector.connector_id)) for connector in connectors],
+        "elsewhere": [tx for connector_id, tx in running.items() if connector_id not in known],
+        "now": datetime.now(UTC),
+    }
+
+
+def boot(charge_point: ChargePoint) -> dict[str, Any]:
+    """What it said of itself at its last boots, and the deviations from the standard that were let pass."""
+    deviations = [
+        {"action": key.partition(":")[0], "kind": key.partition(":")[2].replace("_", " "), **found}
+        for key, found in sorted(charge_point.deviations.items())
+    ]
+    for deviation in deviations:
+        deviation["at"] = _instant(deviation.get("at"))
+    return {
+        "facts": [(BOOT_LABELS[name], getattr(charge_point, name)) for name in BOOT_TEXTS.values()],
+        "boots": Boot.objects.filter(charge_point=charge_point)[:5],
+        "deviations": deviations,
+    }
+
+
+def _instant(text: Any) -> datetime | None:
+    try:
+        return datetime.fromisoformat(str(text))
+    except ValueError:
+        return None
+
+
+def transactions(charge_point: ChargePoint) -> dict[str, Any]:
+    rows = Transaction.objects.filter(charge_point=charge_point).with_latest_reading().order_by("-id")
+    return {"rows": rows[:SHOWN]}
+
+
+def commands(charge_point: ChargePoint) -> dict[str, Any]:
+    """The newest commands with their answers. Polled."""
+    return {"rows": Command.objects.filter(charge_point=charge_point).order_by("-id")[:SHOWN]}
+
+
+def configuration(charge_point: ChargePoint) -> dict[str, Any]:
+    """Keys as reported and as wanted."""
+    rows = list(ConfigurationKey.objects.filter(charge_point=charge_point).order_by("key"))
+    reported = [row.reported_at for row in rows if row.reported_at is not None]
+    return {
+        "rows": [row for row in rows if row.known],
+        "unknown": [row.key for row in rows if not row.known],
+        "drifting": sum(row.drift for row in rows),
+        "reported_at": max(reported, default=None),
+    }
+
+
+def messages(charge_point: ChargePoint) -> dict[str, Any]:
+    return {"rows": OcppMessage.objects.filter(charge_point=charge_point).order_by("-id")[:SHOWN_MESSAGES]}
+
+
+def connection(charge_point: ChargePoint) -> dict[str, Any]:
+    """Handshakes with what to do about the refused ones, and the newest statuses reported."""
+    return {
+        "rows": ConnectionAttempt.objects.filter(charge_point=charge_point).order_by("-id")[:SHOWN],
+        "statuses": ConnectorStatus.objects.filter(charge_point=charge_point).order_by("-id")[:SHOWN],
+    }
+
+
+def times(charge_point: ChargePoint) -> dict[str, Any]:
+    """Response times of the last 24 hours, ours and the charge point's."""
+    return {"times": response_times(charge_point, datetime.now(UTC))}
+
+
+PANELS: dict[str, Callable[[ChargePoint], dict[str, Any]]] = {
+    "live": live,
+    "boot": boot,
+    "transactions": transactions,
+    "commands": commands,
+    "configuration": configuration,
+    "messages": messages,
+    "connection": connection,
+    "times": times,
+}

@@ -1,0 +1,139 @@
+"""Every error of the API as RFC 9457 problem+json: one exception, one translator.
+
+Members: `type`, `title`, `status`, `detail`, `code` (stable, snake_case), and `errors`, a list of {pointer, detail, code}
+with a JSON pointer into the request's body (or `/name` of a query parameter).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from http import HTTPStatus
+from typing import Any
+
+import orjson
+from django.core.exceptions import PermissionDenied, ValidationError
+from django.http import Http404, HttpRequest, HttpResponse
+from rest_framework import exceptions, serializers
+from rest_framework.response import Response
+from rest_framework.settings import api_settings
+
+logger = logging.getLogger(__name__)
+
+CONTENT_TYPE = "application/problem+json"
+
+
+class Problem(exceptions.APIException):
+    """An answer that is an error. `errors` holds {pointer, detail, code}; `headers` are added to the answer."""
+
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        detail: str,
+        *,
+        errors: Iterable[Mapping[str, str]] = (),
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(detail, code)
+        self.status_code = status
+        self.code = code
+        self.errors = list(errors)
+        self.headers = dict(headers or {})
+
+
+def bad_request(pointer: str, detail: str, code: str) -> Problem:
+    """400 for one member of the request."""
+    return Problem(
+        400, "invalid", "The request is not valid.", errors=[{"pointer": pointer, "detail": detail, "code": code}]
+    )
+
+
+def document(status: int, code: str, detail: str, errors: Iterable[Mapping[str, str]] = ()) -> dict[str, Any]:
+    """The body of a problem."""
+    body: dict[str, Any] = {
+        "type": "about:blank",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+        "code": code,
+    }
+    listed = list(errors)
+    if listed:
+        body["errors"] = listed
+    return body
+
+
+def exception_handler(error: Exception, context: dict[str, Any]) -> Response | None:
+    """DRF's hook: translate `error`; None leaves it to Django, whose 500 is `server_error` below."""
+    headers: dict[str, str] = {}
+    if isinstance(error, Problem):
+        status, code, detail, errors, headers = error.status_code, error.code, str(error.detail), error.errors, error.headers
+    elif isinstance(error, serializers.ValidationError):
+        status, code, detail = 400, "invalid", "The request is not valid."
+        errors = list(_pointed(error.get_full_details(), ""))
+    elif isinstance(error, ValidationError):
+        status, code, detail = 400, "invalid", "The request is not valid."
+        errors = list(_pointed_django(error))
+    elif isinstance(error, Http404 | exceptions.NotFound):
+        status, code, detail, errors = 404, "not_found", "There is no such object.", []
+    elif isinstance(error, PermissionDenied):
+        status, code, detail, errors = 403, "permission_denied", "You may not do this.", []
+    elif isinstance(error, exceptions.APIException):
+        status, code, detail, errors = _of_framework(error)
+        if getattr(error, "auth_header", None):
+            headers["WWW-Authenticate"] = error.auth_header
+        if isinstance(error, exceptions.Throttled) and error.wait is not None:
+            headers["Retry-After"] = str(int(error.wait) + 1)
+    else:
+        return None
+    response = Response(document(status, code, detail, errors), status=status, headers=headers)
+    response.content_type = CONTENT_TYPE
+    return response
+
+
+def _of_framework(error: exceptions.APIException) -> tuple[int, str, str, list[Mapping[str, str]]]:
+    codes = error.get_codes()
+    return error.status_code, codes if isinstance(codes, str) else "error", str(error.detail), []
+
+
+def _pointed(details: Any, pointer: str) -> Iterable[dict[str, str]]:
+    """DRF's nested error details as {pointer, detail, code}."""
+    if isinstance(details, dict) and set(details) == {"message", "code"} and isinstance(details["code"], str):
+        yield {"pointer": pointer, "detail": str(details["message"]), "code": details["code"]}
+    elif isinstance(details, dict):
+        for name, inner in details.items():
+            below = pointer if name == api_settings.NON_FIELD_ERRORS_KEY else f"{pointer}/{_token(name)}"
+            yield from _pointed(inner, below)
+    else:
+        for index, inner in enumerate(details):
+            leaf = isinstance(inner, dict) and set(inner) == {"message", "code"}
+            if inner:
+                yield from _pointed(inner, pointer if leaf else f"{pointer}/{index}")
+
+
+def _pointed_django(error: ValidationError) -> Iterable[dict[str, str]]:
+    if hasattr(error, "error_dict"):
+        for name, errors in error.error_dict.items():
+            pointer = "" if name == "__all__" else f"/{_token(name)}"
+            for inner in errors:
+                yield {"pointer": pointer, "detail": " ".join(inner.messages), "code": inner.code or "invalid"}
+    else:
+        for inner in error.error_list:
+            yield {"pointer": "", "detail": " ".join(inner.messages), "code": inner.code or "invalid"}
+
+
+def _token(name: object) -> str:
+    """A JSON pointer's reference token (RFC 6901)."""
+    return str(name).replace("~", "~0").replace("/", "~1")
+
+
+# --- Django's own answers -----------------------------------------------------------------------------------------------
+def answer(status: int, code: str, detail: str) -> HttpResponse:
+    """A problem outside DRF."""
+    return HttpResponse(orjson.dumps(document(status, code, detail)), status=status, content_type=CONTENT_TYPE)
+
+
+def not_found(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+    """For a path under /api/ that leads nowhere."""
+    return answer(404, "not_found", "There is nothing at this path.")

@@ -1,0 +1,19 @@
+"""Every case of the certificate's functionality rows that the product claims has a test of its name."""
+
+from __future__ import annotations
+
+import re
+
+from tests.certification import test_core_commands, test_core_sessions
+
+CORE = (
+    "001 003 004_1 004_2 005_1 007 010 011_1 011_2 012 013 014 017_1 017_2 018_1 019_1 019_2 021 023_1 023_2 023_3 024 "
+    "026 028 030 031 032_1 037_1 037_3 039 040_1 040_2 061 064"
+).split()
+
+
+def test_the_34_core_cases_each_have_one_test() -> None:
+    names = [name for module in (test_core_sessions, test_core_commands) for name in vars(module)]
+    found = [match[1] for name in names if (match := re.match(r"test_tc_(\d{3}(?:_\d)?)_", name))]
+    assert len(CORE) == 34
+    assert sorted(found) == sorted(CORE)

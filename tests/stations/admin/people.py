@@ -1,0 +1,58 @@
+"""People at the admin: clients that are signed in, and requests as the browser makes them."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable
+from typing import Any
+
+from django.contrib.auth.models import User
+from django.http import HttpResponse
+from django.test import Client
+from django.urls import reverse
+
+from tenants.models import Membership, Role, Site, Tenant
+from tenants.scope import platform_scope, tenant_scope
+
+_numbers = itertools.count(1)
+
+
+def new_user(username: str | None = None, **fields: Any) -> User:
+    """An account that may sign in to the admin; nothing more."""
+    name = username or f"person-{next(_numbers)}"
+    return User.objects.create_user(name, **{"email": f"{name}@example.com", "is_staff": True} | fields)
+
+
+def sign_in(
+    tenant: Tenant, role: str = Role.OWNER, *, username: str | None = None, sites: Iterable[Site] = ()
+) -> Client:
+    """A browser of somebody who works for `tenant` in `role`, limited to `sites` if there are any."""
+    user = new_user(username)
+    with platform_scope(), tenant_scope(tenant):
+        Membership.objects.create(user=user, role=role).sites.set(sites)
+    return client_of(user)
+
+
+def sign_in_superuser(username: str = "root") -> Client:
+    """A browser of a platform administrator; works for the first tenant."""
+    return client_of(new_user(username, is_superuser=True))
+
+
+def client_of(user: User) -> Client:
+    client = Client()
+    client.force_login(user)
+    return client
+
+
+def url(name: str, *args: Any) -> str:
+    return reverse(f"admin:{name}", args=args)
+
+
+def submit(client: Client, name: str, *args: Any, **fields: Any) -> HttpResponse:
+    """Fill in a dialog and press its button, as htmx does."""
+    return client.post(url(name, *args), {"_form_submitted": "on", **fields}, headers={"HX-Request": "true"})
+
+
+def text_of(response: Any) -> str:
+    """The page as text, rendered."""
+    return str(response.content.decode())

@@ -1,0 +1,149 @@
+"""SQL of the hot paths, pinned: a query too many costs every charge point, one that grows with the batch costs all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from time import monotonic
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from csms.ocppj.payloads import parse_call
+from stations.dispatch import InboundCall, Link, answer_batch
+from stations.models import ChargePoint
+from stations.transactions import start
+from tenants.scope import tenant_scope
+from tests.conftest import Tenants
+from tests.stations.rows import new_charge_point, new_id_tag, wire
+
+BATCH = 20
+
+
+class Stations:
+    """Charge points of one tenant, each with an accepted id tag and a running transaction on connector 1."""
+
+    def __init__(self, tenants: Tenants) -> None:
+        self.tenant_id = tenants.tenant_a.pk
+        self.now = datetime.now(UTC)
+        with tenant_scope(self.tenant_id):
+            self.rows = [new_charge_point(f"CP-{n}", last_seen_at=self.now) for n in range(BATCH)]
+            for n in range(BATCH):
+                new_id_tag(f"TAG-{n}")
+            self.running = [self.start(row, n) for n, row in enumerate(self.rows)]
+
+    def start(self, charge_point: ChargePoint, number: int) -> int:
+        tx, _ = start(
+            charge_point, connector_id=1, id_tag=f"TAG-{number}", timestamp=wire(self.now), meter_start_wh=0,
+            reservation_id=None, now=self.now,
+        )  # fmt: skip
+        return tx.pk
+
+    def batch(self, size: int, payload: Callable[[int], tuple[str, dict[str, Any]]]) -> list[InboundCall]:
+        calls = []
+        for number in range(size):
+            link = Link(self.tenant_id, self.rows[number].pk, 1, f"alpha/CP-{number}")
+            action, members = payload(number)
+            req, deviations = parse_call(action, members)
+            received_at = datetime.now(UTC)
+            calls.append(InboundCall(link, "m", action, req, members, deviations, received_at, monotonic()))
+        return calls
+
+
+@pytest.fixture
+def stations(tenants: Tenants) -> Stations:
+    return Stations(tenants)
+
+
+def statements(calls: list[InboundCall]) -> list[str]:
+    """The SQL of one batch, without the savepoints that stand in for BEGIN and COMMIT in a test."""
+    with CaptureQueriesContext(connection) as queries:
+        outcomes = answer_batch(list(calls))
+    assert not any(isinstance(outcome.result, Exception) for outcome in outcomes)
+    return [query["sql"] for query in queries if "SAVEPOINT" not in query["sql"]]
+
+
+def heartbeat(stations: Stations, number: int) -> tuple[str, dict[str, Any]]:
+    return "Heartbeat", {}
+
+
+def authorize(stations: Stations, number: int) -> tuple[str, dict[str, Any]]:
+    return "Authorize", {"idTag": f"tag-{number}"}
+
+
+def meter_values(stations: Stations, number: int) -> tuple[str, dict[str, Any]]:
+    names = ("Energy.Active.Import.Register", "Power.Active.Import", "Voltage", "Current.Import", "SoC")
+    sampled = [{"value": "1", "measurand": name, "phase": phase} for name in names for phase in ("L1", "L2")]
+    element = {"timestamp": wire(stations.now), "sampledValue": sampled}
+    return "MeterValues", {"connectorId": 1, "transactionId": stations.running[number], "meterValue": [element] * 3}
+
+
+def status_notification(stations: Stations, number: int) -> tuple[str, dict[str, Any]]:
+    return "StatusNotification", {"connectorId": number % 3, "status": "Charging", "errorCode": "NoError"}
+
+
+def start_transaction(stations: Stations, number: int) -> tuple[str, dict[str, Any]]:
+    at = wire(datetime.now(UTC))
+    return "StartTransaction", {"connectorId": 2, "idTag": f"TAG-{number}", "meterStart": 0, "timestamp": at}
+
+
+def stop_transaction(stations: Stations, number: int) -> tuple[str, dict[str, Any]]:
+    at = wire(datetime.now(UTC))
+    return "StopTransaction", {"transactionId": stations.running[number], "meterStop": 5, "timestamp": at}
+
+
+def stop_transaction_with_data(stations: Stations, number: int) -> tuple[str, dict[str, Any]]:
+    action, payload = stop_transaction(stations, number)
+    element = {"timestamp": wire(stations.now), "sampledValue": [{"value": "1"}, {"value": "2", "phase": "L1"}]}
+    return action, payload | {"idTag": f"TAG-{number}", "transactionData": [element] * 50}
+
+
+# What each costs: the charge points of the batch and the insert into the message log always, then its own.
+CONSTANT = {
+    heartbeat: 2,
+    # The id tags, the sites they are confined to.
+    authorize: 4,
+    # The transactions, one insert for all elements.
+    meter_values: 4,
+    # The connectors, one upsert of the latest status, one insert of the history.
+    status_notification: 5,
+}
+PER_CALL = {
+    # First the tenant, its id tags with their sites, the connectors, and the upsert of those that are new.
+    start_transaction: (11, 4),
+    stop_transaction: (4, 1),
+    stop_transaction_with_data: (8, 3),
+}
+
+
+@pytest.mark.parametrize("size", [1, BATCH])
+@pytest.mark.parametrize(("message", "count"), CONSTANT.items(), ids=lambda value: getattr(value, "__name__", ""))
+def test_number_of_statements_does_not_grow_with_the_batch(
+    stations: Stations, message: Callable[..., Any], count: int, size: int
+) -> None:
+    found = statements(stations.batch(size, lambda number: message(stations, number)))
+    assert len(found) == count, "\n".join(found)
+
+
+@pytest.mark.parametrize("size", [1, BATCH])
+@pytest.mark.parametrize(("message", "counts"), PER_CALL.items(), ids=lambda value: getattr(value, "__name__", ""))
+def test_starts_and_stops_cost_a_fixed_number_each(
+    stations: Stations, message: Callable[..., Any], counts: tuple[int, int], size: int
+) -> None:
+    first, each_further = counts
+    found = statements(stations.batch(size, lambda number: message(stations, number)))
+    assert len(found) == first + each_further * (size - 1), "\n".join(found)
+
+
+def test_sign_of_life_that_is_due_costs_one_statement_for_the_whole_batch(stations: Stations) -> None:
+    with tenant_scope(stations.tenant_id):
+        ChargePoint.objects.update(last_seen_at=None)
+    assert len(statements(stations.batch(BATCH, lambda number: heartbeat(stations, number)))) == 3
+
+
+def test_mixed_batch_costs_the_sum_of_its_kinds_and_no_more(stations: Stations) -> None:
+    kinds = list(CONSTANT)
+    found = statements(stations.batch(BATCH, lambda number: kinds[number % len(kinds)](stations, number)))
+    assert len(found) == 2 + sum(count - 2 for count in CONSTANT.values()), "\n".join(found)
