@@ -94,6 +94,11 @@ def draining() -> bool:
     return _process().draining
 
 
+def any_draining() -> bool:
+    """As `draining`, for a thread that has no event loop: whether this process is stopping."""
+    return any(process.draining for process in list(_processes.values()))
+
+
 async def in_handshake_thread(function: Callable[[], Any]) -> Any:
     """Run a handshake's decision in one of the threads kept for that, each with its own database connection."""
     return await asyncio.get_running_loop().run_in_executor(_process().handshakes, _with_connection, function)

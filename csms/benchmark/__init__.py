@@ -2,6 +2,5 @@
 
 run.py leads. It makes databases (databases.py, rows.py), starts servers (processes.py: the product by `manage.py
 serve`, echo.py by the same uvicorn configuration) and one load client (load.py, station.py), and report.py prints what
-came out. With --profile one more server looks at its own stacks (sampler.py); layers.py says which part of the product
-a frame belongs to.
+came out. With --profile one more server times its own layers (stopwatch.py, layers.py).
 """

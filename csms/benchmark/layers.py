@@ -1,71 +1,80 @@
-"""Which part of the product a stack frame belongs to, told from the file it is in."""
+"""The layers of the product: the functions at which a message passes from one to the next.
+
+A test checks that each exists, so that a rename does not silently leave a hole in the table of `--profile`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from functools import cache
-from pathlib import Path
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
 
-ROOT = f"{Path(__file__).resolve().parent.parent.parent}/"
-EVENT_LOOP = "event loop, sockets"
-OTHER = "thread pools, other"
+from stations.ocpp.actions import FROM_CHARGE_POINT
 
-# The first that the path contains decides. A frame of a file that is not here (most of the standard library; compiled
-# modules have none) counts for who called it.
-_PARTS = (
-    ("/uvicorn/", "uvicorn, websockets"),
-    ("/websockets/", "uvicorn, websockets"),
-    ("/channels/", "channels"),
-    ("/asgiref/", "channels"),
-    ("/csms/channel_layer.py", "channels"),
-    ("/asyncio/runners.py", EVENT_LOOP),
-    ("/asyncio/base_events.py", EVENT_LOOP),
-    ("/asyncio/selector_events.py", EVENT_LOOP),
-    ("/selectors.py", EVENT_LOOP),
-    ("/csms/ocppj/", "OCPP-J session"),
-    ("/ocpp/v16/", "OCPP-J session"),
-    ("/stations/consumers.py", "consumer"),
-    ("/stations/bulk.py", "building bulk SQL"),
-    ("/stations/batch.py", "building bulk SQL"),
-    ("/stations/ocpp/", "profile functions"),
-    ("/stations/meter_values.py", "profile functions"),
-    ("/stations/transactions.py", "profile functions"),
-    ("/stations/authorization.py", "profile functions"),
-    ("/stations/dispatch.py", "dispatch, lanes"),
-    ("/stations/masking.py", "dispatch, lanes"),
-    ("/psycopg/", "database driver, COMMIT"),
-    ("/psycopg_pool/", "database driver, COMMIT"),
-    ("/django/db/backends/", "database driver, COMMIT"),
-    ("/django/db/transaction.py", "database driver, COMMIT"),
-    ("/django/db/utils.py", "database driver, COMMIT"),
-    ("/tenants/postgresql/", "database driver, COMMIT"),
-    ("/django/db/", "ORM"),
-    ("/tenants/scope", "ORM"),
-    ("/stations/models/", "ORM"),
-    ("/tenants/models/", "ORM"),
-    ("/celery/", "embedded worker, housekeeping"),
-    ("/kombu/", "embedded worker, housekeeping"),
-    ("/stations/connections.py", "embedded worker, housekeeping"),
-    ("/stations/handshake.py", "embedded worker, housekeeping"),
+LOOP = "event loop, sockets"
+LANE = "lane: groups, transaction, message log"
+OTHER = "other threads"
+
+
+@dataclass(frozen=True)
+class Point:
+    """A function where a layer begins: what it calls belongs to the layer, unless a point of another one is called."""
+
+    layer: str
+    module: str
+    name: str
+
+    def owner(self) -> Any:
+        """The module or class that has the function. Raises AttributeError or ImportError when there is none."""
+        owner: Any = import_module(self.module)
+        for part in self.name.split(".")[:-1]:
+            owner = getattr(owner, part)
+        return owner
+
+    @property
+    def attribute(self) -> str:
+        return self.name.rpartition(".")[2]
+
+
+_UVICORN = "uvicorn, websockets"
+_CHANNELS = "Channels"
+_SESSION = "OCPP-J session"
+_ORM = "look-ups by the ORM"
+_BULK = "bulk SQL"
+_DRIVER = "database driver, COMMIT"
+_SANSIO = "uvicorn.protocols.websockets.websockets_sansio_impl"
+
+PLUMBING = (
+    Point(_UVICORN, _SANSIO, "WebSocketsSansIOProtocol.data_received"),
+    Point(_UVICORN, _SANSIO, "WebSocketsSansIOProtocol.receive"),
+    Point(_UVICORN, _SANSIO, "WebSocketsSansIOProtocol.send"),
+    Point(_CHANNELS, "channels.consumer", "AsyncConsumer.__call__"),
 )
-LAYERS = (*dict.fromkeys(layer for _, layer in _PARTS), OTHER)
-# Lines are named in these; the tenant guard and the database backend below them are on the way to every statement.
-_OURS = tuple(f"{ROOT}{package}/" for package in ("csms", "stations", "billing"))
-_NOT_MEASURED = (f"{ROOT}csms/benchmark/", f"{ROOT}csms/management/")
+PRODUCT = (
+    Point("consumer", "stations.consumers", "ChargePointConsumer.websocket_receive"),
+    Point(_SESSION, "csms.ocppj.session", "Session.receive"),
+    Point(_SESSION, "csms.ocppj.session", "Session.send_result"),
+    Point(_SESSION, "csms.ocppj.session", "Session.frames_to_send"),
+    Point("dispatch", "stations.dispatch", "answer"),
+    Point("dispatch", "stations.dispatch", "Lane._next"),
+    Point("dispatch", "stations.dispatch", "Lane._done"),
+    Point(LANE, "stations.dispatch", "answer_batch"),
+    Point(LANE, "stations.dispatch", "_log_call"),
+    Point(_ORM, "stations.models.charge_point", "ChargePointQuerySet.for_lane"),
+    Point(_ORM, "stations.batch", "Batch.load_owners"),
+    Point(_ORM, "stations.batch", "Batch.load_transactions"),
+    Point(_ORM, "django.db.models.query", "QuerySet._fetch_all"),
+    Point(_ORM, "django.db.models.query", "QuerySet.update"),
+    Point(_BULK, "stations.batch", "insert_rows"),
+    Point(_DRIVER, "django.db.backends.utils", "CursorWrapper.execute"),
+    Point(_DRIVER, "django.db.backends.utils", "CursorWrapper.executemany"),
+    Point(_DRIVER, "django.db.backends.base.base", "BaseDatabaseWrapper.commit"),
+    Point(_DRIVER, "django.db.backends.base.base", "BaseDatabaseWrapper.set_autocommit"),
+)
+PROFILE_FUNCTIONS = "profile functions"
 
 
-@cache
-def layer(filename: str) -> str | None:
-    """The layer of a file, None for one that counts for its caller."""
-    return next((layer for part, layer in _PARTS if part in filename), None)
-
-
-@cache
-def is_ours(filename: str) -> bool:
-    """Whether a line of this file says where in the product we are."""
-    return filename.startswith(_OURS) and not filename.startswith(_NOT_MEASURED)
-
-
-def layer_of_stack(filenames: Iterable[str]) -> str:
-    """The layer of a stack, given from the innermost frame outwards."""
-    return next((found for name in filenames if (found := layer(name)) is not None), OTHER)
+def actions() -> dict[str, Callable[..., Any]]:
+    """The table by which profile functions are called: they have no other name to be watched by."""
+    return FROM_CHARGE_POINT

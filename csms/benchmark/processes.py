@@ -134,6 +134,12 @@ class Server(Process):
             raise
         self.port = int(line.rsplit(":", 1)[1])
 
+    def __exit__(self, kind: object, error: BaseException | None, *rest: object) -> None:
+        ended_with = self._child.poll()
+        super().__exit__(kind, error, *rest)
+        if isinstance(error, BenchmarkError) and ended_with is not None:
+            raise BenchmarkError(f"{error} The server had ended with {ended_with}: {self._last_words()}") from error
+
 
 class LoadClient(Process):
     """csms/benchmark/load.py: give orders, take reports."""

@@ -13,7 +13,8 @@ from csms.benchmark.run import ECHO, Measurement, Profile, Results
 
 # Above this share of a core the load client may have been what was measured.
 CLIENT_LIMIT = 0.8
-SHOWN_LINES = 15
+# Processor time of a function that is worth naming, a message.
+SHOWN_MICROS = 0.5
 
 
 def show(console: Console, results: Results) -> None:
@@ -32,8 +33,6 @@ def show(console: Console, results: Results) -> None:
         console.print(_memory(results))
     for profile in results.profiles:
         console.print(_layers(profile))
-        if profile.lines:
-            console.print(_lines(profile))
     for sentence in _sentences(results):
         console.print(sentence, highlight=False)
 
@@ -135,40 +134,25 @@ def _memory(results: Results) -> Table:
 
 
 def _layers(profile: Profile) -> Table:
-    table = Table(title=f"Where the server's time goes: {profile.target}", title_justify="left")
+    table = Table(title=f"Where the server's time goes, MeterValues: {profile.target}", title_justify="left")
     table.add_column("Layer")
-    for heading in ("µs a message", "share", "of it in lanes"):
-        table.add_column(heading, justify="right")
-    total: dict[str, float] = defaultdict(float)
-    in_lanes: dict[str, float] = defaultdict(float)
-    for thread, layer, seconds in profile.layers:
-        total[layer] += seconds
-        in_lanes[layer] += seconds if thread == "lanes" else 0.0
-    everything = sum(total.values())
-    for layer, seconds in sorted(total.items(), key=lambda item: -item[1]):
-        table.add_row(
-            layer,
-            f"{seconds / profile.answers * 1e6:.1f}",
-            _percent(seconds / everything),
-            _percent(in_lanes[layer] / seconds) if seconds else "",
-        )
-    table.add_row("all", f"{everything / profile.answers * 1e6:.1f}", "", _percent(sum(in_lanes.values()) / everything))
+    table.add_column("µs a message", justify="right")
+    table.add_column("share", justify="right")
+    table.add_column("of it in")
+    layers: dict[str, list[tuple[str, float]]] = defaultdict(list)
+    for layer, function, seconds in profile.used:
+        layers[layer].append((function, seconds / profile.answers * 1e6))
+    everything = sum(micros for functions in layers.values() for _, micros in functions)
+    totals = {layer: sum(micros for _, micros in functions) for layer, functions in layers.items()}
+    for layer, functions in sorted(layers.items(), key=lambda item: -totals[item[0]]):
+        named = [f"{function} {micros:.1f}" for function, micros in functions if function and micros >= SHOWN_MICROS]
+        share = totals[layer] / everything
+        table.add_row(layer, f"{totals[layer]:.1f}", _percent(share), ", ".join(named) if len(named) > 1 else "")
+    table.add_row("all", f"{everything:.1f}")
     table.caption = (
-        f"{profile.samples} samples in {profile.seconds:.0f} s at {profile.answers / profile.seconds:,.0f} messages/s; "
-        "being watched makes the server slower, so read the shares."
+        f"At {profile.answers / profile.seconds:,.0f} messages/s; measuring this makes the server a little slower."
     )
     table.caption_justify = "left"
-    return table
-
-
-def _lines(profile: Profile) -> Table:
-    table = Table(
-        title=f"The dearest lines of the product, what they call included: {profile.target}", title_justify="left"
-    )
-    for heading in ("µs a message", "line", "in layer"):
-        table.add_column(heading, justify="right" if heading.startswith("µs") else "left")
-    for layer, line, seconds in profile.lines[:SHOWN_LINES]:
-        table.add_row(f"{seconds / profile.answers * 1e6:.1f}", line, layer)
     return table
 
 

@@ -107,18 +107,12 @@ class Memory:
 
 @dataclass
 class Profile:
-    """Where the processor time of one server went during `answers` MeterValues.
-
-    `layers`: `[thread, layer, seconds]`; `lines`: `[layer, "file:line function", seconds]`, the innermost line of ours.
-    """
+    """Where the processor time of one server went during `answers` MeterValues: `(layer, function, seconds)`."""
 
     target: str
-    answers: int
     seconds: float
-    cpu_seconds: float
-    samples: int
-    layers: list[tuple[str, str, float]]
-    lines: list[tuple[str, str, float]]
+    answers: int
+    used: list[tuple[str, str, float]]
 
 
 @dataclass
@@ -146,7 +140,7 @@ class Target:
     acknowledged: Counter[str] = field(default_factory=Counter)
 
     def start(self, *, watched: bool = False) -> Server:
-        """The server, listening; `watched` has a Sampler in it."""
+        """The server, listening; `watched` has a Stopwatch in it."""
         arguments = ["benchmark", "--inside", "watched-echo" if self.database is None else "watched-product"]
         return Server(arguments if watched else self.arguments, self.environment, self.folder)
 
@@ -326,7 +320,7 @@ def _profile(plan: Plan, target: Target) -> Profile:
         server.tell("start")
         client.report("end", plan.seconds + 60)
         server.tell("stop")
-        found = json.loads(server.line(60))
+        found = [(layer, function, seconds) for layer, function, seconds in json.loads(server.line(60))]
         result = client.report("result")
         _leave(client, target)
-    return Profile(target=target.name, answers=sum(group["answers"] for group in result["groups"]), **found)
+    return Profile(target.name, result["seconds"], result["groups"][0]["answers"], found)

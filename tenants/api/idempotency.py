@@ -62,8 +62,10 @@ def run_once(request: Request, work: Callable[[], Response]) -> Response | HttpR
 def _claim(owner: dict[str, Any], key: str, path: str, digest: str) -> IdempotencyRecord:
     """The record of this key: a new one to run under, a finished one to repeat; else raises Problem."""
     now = datetime.now(UTC)
-    rows = IdempotencyRecord.objects.filter(**owner, key=key) if owner["user"] else IdempotencyRecord.objects.filter(
-        api_key=owner["api_key"], key=key
+    rows = (
+        IdempotencyRecord.objects.filter(**owner, key=key)
+        if owner["user"]
+        else IdempotencyRecord.objects.filter(api_key=owner["api_key"], key=key)
     )
     for _ in range(2):
         try:
@@ -80,9 +82,7 @@ def _claim(owner: dict[str, Any], key: str, path: str, digest: str) -> Idempoten
                 record.delete()
                 continue
             if record.body_digest != digest:
-                raise Problem(
-                    422, "idempotency_key_reused", f"This {HEADER} was used for another request."
-                ) from None
+                raise Problem(422, "idempotency_key_reused", f"This {HEADER} was used for another request.") from None
             if record.state == DONE:
                 return record
             abandoned = rows.filter(state=RUNNING, created_at=record.created_at)

@@ -30,7 +30,7 @@ class NewestFirstPagination(BasePagination):
     def paginate_queryset(self, queryset: QuerySet[Any], request: Request, view: Any = None) -> list[Any]:
         self._request = request
         self._fields: tuple[str, ...] = getattr(view, "cursor_fields", ("pk",))
-        size = _page_size(request)
+        size = _page_size(request, getattr(view, "default_page_size", DEFAULT_SIZE))
         self._count = queryset.count() if _wants_count(request) else None
         values, backwards = self._cursor(request)
         if values is not None:
@@ -55,30 +55,6 @@ class NewestFirstPagination(BasePagination):
         if self._count is not None:
             body["count"] = self._count
         return Response(body)
-
-    def get_paginated_response_schema(self, schema: dict[str, Any]) -> dict[str, Any]:
-        link = {"type": ["string", "null"], "format": "uri"}
-        return {
-            "type": "object",
-            "required": ["results", "next", "previous"],
-            "properties": {
-                "results": schema,
-                "next": link,
-                "previous": link,
-                "count": {"type": "integer", "description": "Only with `?count=true`."},
-            },
-        }
-
-    def get_schema_operation_parameters(self, view: Any) -> list[dict[str, Any]]:
-        def parameter(name: str, description: str, schema: dict[str, Any]) -> dict[str, Any]:
-            return {"name": name, "in": "query", "required": False, "description": description, "schema": schema}
-
-        size = {"type": "integer", "minimum": 1, "maximum": MAX_SIZE, "default": DEFAULT_SIZE}
-        return [
-            parameter("cursor", "Where the page begins; taken from `next` or `previous`.", {"type": "string"}),
-            parameter("page_size", "Rows on a page.", size),
-            parameter("count", "Also count all rows, which takes time.", {"type": "boolean"}),
-        ]
 
     def _cursor(self, request: Request) -> tuple[list[Any] | None, bool]:
         text = request.query_params.get("cursor")
@@ -115,10 +91,10 @@ def _beyond(fields: tuple[str, ...], values: list[Any], backwards: bool) -> Q:
     return condition
 
 
-def _page_size(request: Request) -> int:
+def _page_size(request: Request, default: int) -> int:
     text = request.query_params.get("page_size")
     if text is None:
-        return DEFAULT_SIZE
+        return default
     if not (text.isascii() and text.isdigit() and len(text) < 9 and 1 <= int(text) <= MAX_SIZE):
         raise bad_request("/page_size", f"A whole number from 1 to {MAX_SIZE}.", "out_of_range")
     return int(text)

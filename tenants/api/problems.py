@@ -1,7 +1,7 @@
 """Every error of the API as RFC 9457 problem+json: one exception, one translator.
 
-Members: `type`, `title`, `status`, `detail`, `code` (stable, snake_case), and `errors`, a list of {pointer, detail, code}
-with a JSON pointer into the request's body (or `/name` of a query parameter).
+Members: `type`, `title`, `status`, `detail`, `code` (stable, snake_case), and `errors`, a list of
+{pointer, detail, code} with a JSON pointer into the request's body (or `/name` of a query parameter).
 """
 
 from __future__ import annotations
@@ -68,7 +68,13 @@ def exception_handler(error: Exception, context: dict[str, Any]) -> Response | N
     """DRF's hook: translate `error`; None leaves it to Django, whose 500 is `server_error` below."""
     headers: dict[str, str] = {}
     if isinstance(error, Problem):
-        status, code, detail, errors, headers = error.status_code, error.code, str(error.detail), error.errors, error.headers
+        status, code, detail, errors, headers = (
+            error.status_code,
+            error.code,
+            str(error.detail),
+            error.errors,
+            error.headers,
+        )
     elif isinstance(error, serializers.ValidationError):
         status, code, detail = 400, "invalid", "The request is not valid."
         errors = list(_pointed(error.get_full_details(), ""))
@@ -128,7 +134,7 @@ def _token(name: object) -> str:
     return str(name).replace("~", "~0").replace("/", "~1")
 
 
-# --- Django's own answers -----------------------------------------------------------------------------------------------
+# --- Django's own answers ---------------------------------------------------------------------------------------------
 def answer(status: int, code: str, detail: str) -> HttpResponse:
     """A problem outside DRF."""
     return HttpResponse(orjson.dumps(document(status, code, detail)), status=status, content_type=CONTENT_TYPE)

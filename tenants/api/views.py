@@ -80,7 +80,11 @@ class TenantAPIView(APIView):
         if method == "post":
             response = run_once(self.request, work)
             # A stored answer, or an error, is final.
-            return self.after_commit(response) if isinstance(response, Response) and response.status_code < 400 else response
+            return (
+                self.after_commit(response)
+                if isinstance(response, Response) and response.status_code < 400
+                else response
+            )
         return handler(self.request, *self.args, **self.kwargs)
 
     def after_commit(self, response: Response) -> Response:
@@ -106,7 +110,9 @@ class TenantAPIView(APIView):
         return response
 
     def _check_query(self) -> None:
-        allowed = self.query_parameters | (PARAMETERS if self.paginated and self.request.method == "GET" else frozenset())
+        allowed = self.query_parameters | (
+            PARAMETERS if self.paginated and self.request.method == "GET" else frozenset()
+        )
         for name, values in self.request.query_params.lists():
             if name not in allowed:
                 raise bad_request(f"/{name}", "This query parameter is not known.", "unknown_parameter")
@@ -120,7 +126,7 @@ class TenantAPIView(APIView):
         """The sites the caller is limited to; None means all."""
         return None if self.request.auth is None else allowed_site_ids(self.request.auth)
 
-    def validated(self, serializer_class: type[serializers.BaseSerializer[Any]], *, partial: bool = False) -> dict[str, Any]:
+    def validated(self, serializer_class: type[StrictSerializer], *, partial: bool = False) -> dict[str, Any]:
         """The request's body, checked; raises 400 with pointers."""
         serializer = serializer_class(data=self.request.data, partial=partial, context={"view": self})
         serializer.is_valid(raise_exception=True)

@@ -16,7 +16,7 @@ from rich.console import Console
 from csms.benchmark import echo, report, rows, run
 from csms.benchmark.databases import Unavailable, default_choice
 from csms.benchmark.processes import BenchmarkError
-from csms.benchmark.sampler import Sampler
+from csms.benchmark.stopwatch import watch_server
 
 # Of a table in a file or a pipe.
 PLAIN_WIDTH = 150
@@ -91,11 +91,13 @@ class Command(BaseCommand):
 
     def _inside(self, what: str, stations: int) -> None:
         """The benchmark's own processes, each on the database of its environment."""
-        if what.startswith("watched"):
-            Sampler().start()
-        if what in ("echo", "watched-echo"):
+        if what == "echo":
+            echo.serve()
+        elif what == "watched-echo":
+            watch_server(product=False)
             echo.serve()
         elif what == "watched-product":
+            watch_server(product=True)
             call_command("serve", port=0)
         elif what == "seed":
             self.stdout.write(json.dumps(rows.seed(stations)))

@@ -1,0 +1,57 @@
+"""All paths of the installation over HTTP. Websockets are routed in csms/asgi.py."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.http import HttpRequest, HttpResponse
+from django.urls import include, path, re_path
+from django.views.defaults import page_not_found, server_error
+from django.views.generic import RedirectView
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
+
+from csms import health
+from stations.urls import urlpatterns as station_patterns
+from tenants.api import problems
+from tenants.api.urls import urlpatterns as tenant_patterns
+
+
+def charge_point_by_http(request: HttpRequest, path: str) -> HttpResponse:
+    """A charge point's URL opened without a websocket: by a browser, or by a charge point set to the wrong protocol."""
+    text = "This is the address of a charge point: connect with a WebSocket and the subprotocol ocpp1.6.\n"
+    return HttpResponse(
+        text,
+        status=426,
+        content_type="text/plain; charset=utf-8",
+        headers={"Upgrade": "websocket", "Connection": "Upgrade"},
+    )
+
+
+def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """404 as a problem under /api/, as a page elsewhere."""
+    return problems.not_found(request) if request.path.startswith("/api/") else page_not_found(request, exception)
+
+
+def failed(request: HttpRequest, *args: Any) -> HttpResponse:
+    """500 as a problem under /api/, as a page elsewhere; never with internals."""
+    if request.path.startswith("/api/"):
+        return problems.answer(500, "internal_error", "Something went wrong here. It has been logged.")
+    return server_error(request)
+
+
+handler404 = "csms.urls.not_found"
+handler500 = "csms.urls.failed"
+
+urlpatterns = [
+    path("", RedirectView.as_view(url="/admin/")),
+    path("healthz/", health.liveness),
+    path("readyz/", health.readiness),
+    path("admin/", admin.site.urls),
+    path("tenants/", include("tenants.urls")),
+    path("api/v1/", include((station_patterns + tenant_patterns, "api"))),
+    path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
+    path("api/docs/", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
+    re_path(r"^api/.*$", problems.not_found),
+    re_path(r"^ocpp/(?P<path>.*)$", charge_point_by_http),
+]

@@ -1,0 +1,139 @@
+"""`transactions/`: what was charged, and its meter values."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from django.db.models import QuerySet
+from drf_spectacular.utils import extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from stations import transactions
+from stations.api import schemas
+from stations.api.filters import MAX_INT32, flag, instant, site_filter, whole_number
+from stations.models import MeterValue, Transaction
+from tenants.api.problems import Problem
+from tenants.api.views import TenantAPIView
+from tenants.models import ApiScope
+
+
+def transaction_json(tx: Transaction) -> dict[str, Any]:
+    return {
+        "id": tx.pk,
+        "charge_point": tx.charge_point.identity,
+        "connector_id": tx.connector_id,
+        "id_tag": tx.id_tag,
+        "started_at": tx.started_at,
+        "started_received_at": tx.started_received_at,
+        "stopped_at": tx.stopped_at,
+        "stopped_received_at": tx.stopped_received_at,
+        "active": tx.active,
+        "meter_start_wh": tx.meter_start_wh,
+        "meter_stop_wh": tx.meter_stop_wh,
+        "energy_wh": tx.current_energy_wh,
+        "power_w": getattr(tx, "latest_power_w", None) if tx.active else None,
+        "stop_reason": tx.stop_reason,
+        "stop_id_tag": tx.stop_id_tag,
+        "id_tag_status": tx.id_tag_status,
+        "parent_id_tag": tx.parent_id_tag,
+        "reservation_id": tx.reservation_id,
+        "flags": tx.flags,
+        "started_by_command": tx.started_by_command_id,
+    }
+
+
+def meter_value_json(row: MeterValue) -> dict[str, Any]:
+    return {
+        "timestamp": row.timestamp,
+        "received_at": row.received_at,
+        "connector_id": row.connector_id,
+        "energy_wh": row.energy_wh,
+        "power_w": row.power_w,
+        "soc_percent": row.soc_percent,
+        "sampled_value": row.sampled_value,
+    }
+
+
+class _Transactions(TenantAPIView):
+    write_scope = ApiScope.OPERATE
+
+    def rows(self) -> QuerySet[Transaction]:
+        rows: QuerySet[Transaction] = Transaction.objects.select_related("charge_point").with_latest_reading()
+        sites = self.site_ids()
+        return rows if sites is None else rows.filter(charge_point__site_id__in=sites)
+
+    def one(self, pk: int) -> Transaction:
+        tx = self.rows().filter(pk=pk).first() if pk <= MAX_INT32 else None
+        if tx is None:
+            raise Problem(404, "not_found", "There is no such transaction.")
+        return tx
+
+
+class TransactionList(_Transactions):
+    query_parameters = frozenset(
+        {"charge_point", "connector_id", "id_tag", "active", "started_after", "started_before", "site"}
+    )
+    paginated = True
+
+    @extend_schema(
+        operation_id="transactions_list",
+        summary="Transactions, newest first",
+        parameters=schemas.query(
+            "charge_point", "connector_id", "id_tag", "active", "started_after", "started_before", "site"
+        ),
+        responses={200: schemas.page_of(schemas.TRANSACTION)},
+    )
+    def get(self, request: Request) -> Response:
+        rows = self.rows()
+        parameters = request.query_params
+        if "charge_point" in parameters:
+            rows = rows.filter(charge_point__identity=parameters["charge_point"])
+        connector_id = whole_number(request, "connector_id")
+        if connector_id is not None:
+            rows = rows.filter(connector_id=connector_id)
+        if "id_tag" in parameters:
+            rows = rows.filter(id_tag_key=parameters["id_tag"].upper())
+        active = flag(request, "active")
+        if active is not None:
+            rows = rows.filter(stopped_at__isnull=active)
+        rows = instant(request, rows, "started_after", "started_at__gte")
+        rows = instant(request, rows, "started_before", "started_at__lt")
+        rows = site_filter(request, rows, "charge_point__site__slug")
+        return self.page(rows, transaction_json)
+
+
+class TransactionDetail(_Transactions):
+    @extend_schema(operation_id="transactions_read", summary="One transaction", responses={200: schemas.TRANSACTION})
+    def get(self, request: Request, pk: int) -> Response:
+        return Response(transaction_json(self.one(pk)))
+
+
+class TransactionMeterValueList(_Transactions):
+    cursor_fields = ("timestamp", "pk")
+    paginated = True
+
+    @extend_schema(
+        operation_id="transaction_meter_values_list",
+        summary="Meter values of a transaction, newest first",
+        responses={200: schemas.page_of(schemas.METER_VALUE)},
+    )
+    def get(self, request: Request, pk: int) -> Response:
+        return self.page(MeterValue.objects.filter(transaction=self.one(pk)), meter_value_json)
+
+
+class TransactionClose(_Transactions):
+    @extend_schema(
+        operation_id="transactions_close",
+        summary="Close the record of a transaction whose stop will not come; nothing is sent",
+        request=None,
+        responses={200: schemas.TRANSACTION},
+    )
+    def post(self, request: Request, pk: int) -> Response:
+        tx = self.one(pk)
+        if not tx.active:
+            raise Problem(409, "not_active", "The transaction has ended.")
+        transactions.close_by_operator(tx, datetime.now(UTC))
+        self.audit("close", tx)
+        return Response(transaction_json(self.one(pk)))
