@@ -8,7 +8,7 @@ from typing import Any
 from channels.layers import InMemoryChannelLayer
 
 
-class ThreadSafeInMemoryChannelLayer(InMemoryChannelLayer):  # type: ignore[misc]
+class ThreadSafeInMemoryChannelLayer(InMemoryChannelLayer):
     """InMemoryChannelLayer whose queues belong to the loop of the server.
 
     An asyncio.Queue that is filled from another thread does not wake who waits for it. So the loop that first joins a

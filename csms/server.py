@@ -139,7 +139,7 @@ def _interpreter_options() -> list[str]:
     return ["-X", "dev"] if sys.flags.dev_mode else []
 
 
-class _ThreadWorker(Worker):  # type: ignore[misc]
+class _ThreadWorker(Worker):
     """A Celery worker that leaves signals, logging and the process title to the server it lives in."""
 
     def on_before_init(self, quiet: bool = False, **kwargs: Any) -> None:

@@ -31,7 +31,7 @@ NORMAL_CLOSURE, SERVICE_RESTART = 1000, 1012
 FIRST_FRAME_SECONDS = 5.0
 
 
-class ChargePointConsumer(AsyncConsumer):  # type: ignore[misc]
+class ChargePointConsumer(AsyncConsumer):
     """One websocket of one charge point, from handshake to close."""
 
     session: Session
@@ -208,6 +208,8 @@ class ChargePointConsumer(AsyncConsumer):  # type: ignore[misc]
     async def _tick(self) -> None:
         """Time out the outstanding CALL, then go on with the next command."""
         for event in self.session.tick(monotonic()):
+            if not isinstance(event, ocppj.CallTimedOut):
+                continue
             await dispatch.run(self.link, partial(commands.timed_out, message_id=str(event.message_id)))
         await self._pump()
         self._set_timer()

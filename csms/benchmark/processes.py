@@ -72,7 +72,7 @@ class Process:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *exc: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         self.stop()
 
     def cpu_seconds(self) -> float:
@@ -134,9 +134,9 @@ class Server(Process):
             raise
         self.port = int(line.rsplit(":", 1)[1])
 
-    def __exit__(self, kind: object, error: BaseException | None, *rest: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         ended_with = self._child.poll()
-        super().__exit__(kind, error, *rest)
+        super().__exit__(kind, error, trace)
         if isinstance(error, BenchmarkError) and ended_with is not None:
             raise BenchmarkError(f"{error} The server had ended with {ended_with}: {self._last_words()}") from error
 

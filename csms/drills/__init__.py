@@ -1,1 +1,1 @@
-"""Failure drills: break the running system on purpose and count what is left. Nothing here is imported by the product."""
+"""Failure drills: break the running system on purpose and count what is left. The product imports nothing of it."""

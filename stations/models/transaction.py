@@ -5,6 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
+from django.apps import apps
 from django.db import models
 from django.db.models import OuterRef, Q, Subquery
 
@@ -36,7 +37,7 @@ class TransactionQuerySet(TenantQuerySet["Transaction"]):
 
         A look-up in the index of each transaction's meter values: written nowhere, so that a MeterValues costs one row.
         """
-        meter_values = self.model._meta.get_field("meter_values").related_model.objects
+        meter_values = apps.get_model("stations", "MeterValue")._default_manager
         newest = meter_values.filter(transaction=OuterRef("pk")).order_by("-timestamp")
         return self.annotate(
             latest_energy_wh=Subquery(newest.filter(energy_wh__isnull=False).values("energy_wh")[:1]),

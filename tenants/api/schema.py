@@ -62,12 +62,8 @@ class ProblemAutoSchema(AutoSchema):
     def get_override_parameters(self) -> list[Any]:
         parameters: list[Any] = []
         if self.method == "GET" and getattr(self.view, "paginated", False):
-            size = {
-                "type": "integer",
-                "minimum": 1,
-                "maximum": MAX_SIZE,
-                "default": getattr(self.view, "default_page_size", DEFAULT_SIZE),
-            }
+            default = getattr(self.view, "default_page_size", DEFAULT_SIZE)
+            size = {"type": "integer", "minimum": 1, "maximum": MAX_SIZE, "default": default}
             parameters += [
                 OpenApiParameter("cursor", str, description="Where the page begins; from `next` or `previous`."),
                 OpenApiParameter("page_size", size, description="Rows on a page."),
@@ -106,7 +102,7 @@ def add_problem(result: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
     return result
 
 
-class ApiKeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
+class ApiKeyScheme(OpenApiAuthenticationExtension):
     target_class = "tenants.api.authentication.ApiKeyAuthentication"
     name = "ApiKey"
 
@@ -119,7 +115,7 @@ class ApiKeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-c
         }
 
 
-class SessionScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
+class SessionScheme(OpenApiAuthenticationExtension):
     target_class = "tenants.api.authentication.MembershipSessionAuthentication"
     name = "Session"
 
