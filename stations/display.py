@@ -10,6 +10,8 @@ from django.utils.dateparse import parse_datetime
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
+from csms.ocppj.payloads import order_call
+from stations.masking import masked
 from stations.models import ChargePoint, Command, Connector, Transaction
 from stations.models.charge_point import RegistrationStatus
 from stations.models.command import CommandStatus
@@ -103,6 +105,11 @@ def flag_badges(tx: Transaction) -> SafeString:
     return format_html_join(
         " ", "{}", ((badge(flag.replace("_", " "), "warning", labels.get(flag, flag)),) for flag in tx.flags)
     )
+
+
+def shown_payload(command: Command) -> Any:
+    """The request of a command as it goes on the wire, but without secrets, also while it waits to be sent."""
+    return masked(command.action, order_call(command.action, command.payload))
 
 
 def effect_link(command: Command) -> SafeString | str:

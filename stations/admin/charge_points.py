@@ -62,7 +62,7 @@ class ConnectorStatusFilter(admin.SimpleListFilter):
     parameter_name = "connector"
 
     def lookups(self, request: Any, model_admin: Any) -> list[tuple[str, str]]:
-        return list(ChargePointStatus.choices)
+        return [(status, status) for status in ChargePointStatus.values]
 
     def queryset(self, request: Any, queryset: QuerySet[Any]) -> QuerySet[Any]:
         if not self.value():

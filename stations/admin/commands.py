@@ -16,8 +16,7 @@ from unfold.decorators import action, display
 
 from stations import commands
 from stations.admin.filters import ChosenChargePoint, charge_points_called
-from stations.display import charge_point_link, command_badge, effect_link
-from stations.masking import masked
+from stations.display import charge_point_link, command_badge, effect_link, shown_payload
 from stations.models import Command, CommandBatch
 from stations.models.command import CommandStatus
 from stations.ocpp.actions import TO_CHARGE_POINT
@@ -151,7 +150,7 @@ def answer_time_ms(command: Command) -> int | None:
 
 
 def page_of(command: Command) -> dict[str, Any]:
-    """What a command's page shows. Secrets in a payload are masked also while it waits."""
+    """What a command's page shows."""
     waits_for_effect = (
         command.action in WITH_EFFECT
         and command.effect is None
@@ -168,7 +167,7 @@ def page_of(command: Command) -> dict[str, Any]:
         "waits_for_effect": waits_for_effect,
         "poll_seconds": poll_seconds,
         "took_ms": answer_time_ms(command),
-        "payload": pretty_json(masked(command.action, command.payload)),
+        "payload": pretty_json(shown_payload(command)),
         "response": None if command.response is None else pretty_json(command.response),
         "error_details": pretty_json(error["details"]) if error.get("details") else None,
     }

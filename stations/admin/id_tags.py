@@ -148,5 +148,5 @@ class IdTagAdmin(TenantModelAdmin):
         for tag in changed:
             tag.blocked = blocked
             tag.save(update_fields=["blocked", "updated_at"])
-            self.audit(request, "update", tag, {"blocked": [not blocked, blocked]})
+            self.audit(request, "change", tag, {"blocked": [not blocked, blocked]})
         messages.success(request, f"{len(changed)} id tags {'blocked' if blocked else 'unblocked'}.")

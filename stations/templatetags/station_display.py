@@ -12,7 +12,6 @@ from django.utils import timezone
 
 import tenants.display
 from stations import display
-from stations.masking import masked
 
 register = template.Library()
 
@@ -28,16 +27,11 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "power": display.power,
     "pretty_json": tenants.display.pretty_json,
     "registration_badge": display.registration_badge,
+    "shown_payload": display.shown_payload,
     "status_badge": display.status_badge,
 }
 for name, function in FILTERS.items():
     register.filter(name, function)
-
-
-@register.filter
-def masked_payload(command: Any) -> Any:
-    """The payload of a command without secrets, also while it waits to be sent."""
-    return masked(command.action, command.payload)
 
 
 @register.filter

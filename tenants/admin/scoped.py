@@ -160,7 +160,7 @@ class TenantModelAdmin(ModelAdmin):
         self.audit(request, "create", obj)
 
     def log_change(self, request: Any, obj: models.Model, message: Any) -> None:
-        self.audit(request, "update", obj, getattr(request, "csms_changes", None))
+        self.audit(request, "change", obj, getattr(request, "csms_changes", None))
 
     def log_deletions(self, request: Any, queryset: Iterable[models.Model]) -> None:
         for obj in queryset:
@@ -246,7 +246,7 @@ def changes_of(form: forms.BaseForm, secret_fields: Iterable[str] = ()) -> dict[
     for name in form.changed_data:
         field = form.fields[name]
         if name in secret_fields:
-            changes[name] = ["", ""]
+            changes[name] = ["***", "***"]
         else:
             before = _chosen(field, form.get_initial_for_field(field, name))
             changes[name] = [_plain(before), _plain(form.cleaned_data.get(name))]

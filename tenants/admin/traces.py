@@ -43,7 +43,7 @@ class AuditEntryAdmin(LogAdmin):
 
     @display(description="Action")
     def action_badge(self, entry: AuditEntry) -> Any:
-        variant = {"create": "success", "delete": "danger", "update": "info"}.get(entry.action, "plain")
+        variant = {"create": "success", "delete": "danger", "change": "info"}.get(entry.action, "plain")
         return badge(entry.action, variant)
 
     @display(description="Kind")

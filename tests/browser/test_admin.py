@@ -12,7 +12,7 @@ from playwright.sync_api import Page, expect
 from tests.browser.conftest import LiveAdmin, StationThread
 from tests.fake_charge_point import ConnectionRefused
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 Connect = Callable[[str, str], StationThread]
 _numbers = itertools.count(1)

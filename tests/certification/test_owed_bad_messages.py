@@ -155,7 +155,7 @@ async def test_what_nobody_could_correlate_is_logged_and_not_answered(case: Case
     await case.cp.send_raw(text)
     await case.cp.assert_silent_until_answered()
     logged = await case.messages()
-    assert logged[0][:2] == ("in", "not OCPP-J")
+    assert logged[0][:2] == ("in", "OTHER")
 
 
 async def test_flood_of_nonsense_does_not_cost_the_connection(case: Case) -> None:

@@ -5,64 +5,67 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import psycopg
 import pytest
 
-from csms.benchmark import layers, report, run
+from csms.benchmark import layers, report, run, stopwatch
 from csms.benchmark.load import meter_values
 from csms.benchmark.processes import BenchmarkError
 from csms.benchmark.run import ECHO, Group, Measurement
-from csms.benchmark.sampler import charge, stacks
 from csms.benchmark.station import Meter, Station, Template
 from tests.lanes import LANE
-from tests.servers import product_environment, product_settings, run_manage
+from tests.servers import REPOSITORY, product_environment, product_settings
 
 
-def benchmark(directory: Path, *options: str) -> tuple[dict[str, Any], str]:
-    """Run the command as on an installation whose database is `directory`/own.sqlite3; what it measured and printed."""
-    settings = product_settings(f"sqlite:///{directory / 'own.sqlite3'}", None, directory)
-    database = os.environ["CSMS_DATABASE_URL"] if LANE == "postgres" else "sqlite"
-    tiny = ["--stations", "3", "--samples", "4", "--rounds", "1", "--seconds", "0.3", "--idle-sockets", "2"]
-    results = directory / "results.json"
-    arguments = ["benchmark", *tiny, "--database", database, "--json", str(results), *options]
-    printed = run_manage(*arguments, env=product_environment(settings))
-    return json.loads(results.read_text()), printed
+def server_url() -> str:
+    """The URL of the lane's PostgreSQL role, at a database that always exists."""
+    return os.environ["CSMS_DATABASE_URL"].rpartition("/")[0] + "/postgres"
+
+
+def leftovers() -> set[str]:
+    """Databases of a benchmark on the lane's server."""
+    if LANE != "postgres":
+        return set()
+    with psycopg.connect(server_url()) as connection:
+        query = "SELECT datname FROM pg_database WHERE datname LIKE 'csms_benchmark%'"
+        return {name for (name,) in connection.execute(query).fetchall()}
 
 
 @pytest.mark.slow
 def test_every_part_is_measured_and_every_acknowledged_message_is_counted(tmp_path: Path) -> None:
-    product = "PostgreSQL" if LANE == "postgres" else "SQLite"
+    product, database = ("PostgreSQL", server_url()) if LANE == "postgres" else ("SQLite", "sqlite")
+    own, written, before = tmp_path / "own.sqlite3", tmp_path / "results.json", leftovers()
+    tiny = ["--stations", "3", "--samples", "4", "--rounds", "1", "--seconds", "0.3", "--idle-sockets", "2"]
 
-    results, printed = benchmark(tmp_path, "--profile")
+    ran = subprocess.run(
+        [sys.executable, "manage.py", "benchmark", *tiny, "--database", database, "--json", str(written), "--profile"],
+        cwd=REPOSITORY,
+        env=product_environment(product_settings(f"sqlite:///{own}", None, tmp_path)),
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
 
+    assert ran.returncode == 0, ran.stderr
+    results = json.loads(written.read_text())
     measured = [(measurement["target"], measurement["phase"]) for measurement in results["measurements"]]
     phases = ["meter-values", "authorize alone", "authorize"]
     assert measured == [(target, phase) for target in (ECHO, product) for phase in phases]
     assert all(measurement["answers"] > 0 for measurement in results["measurements"])
     assert results["counted"][product] > 0
-    assert f"all {results['counted'][product]:,} acknowledged MeterValues are in the database" in printed
+    assert f"all {results['counted'][product]:,} acknowledged MeterValues are in the database" in ran.stdout
     assert [(memory["target"], memory["sockets"]) for memory in results["memory"]] == [(ECHO, 2), (product, 2)]
     assert [profile["target"] for profile in results["profiles"]] == [ECHO, product]
-    assert all({layer for _, layer, _ in profile["layers"]} <= set(layers.LAYERS) for profile in results["profiles"])
-    assert not (tmp_path / "own.sqlite3").exists()
-
-
-@pytest.mark.postgres
-def test_nothing_stays_behind_on_the_postgresql_server(tmp_path: Path) -> None:
-    def databases() -> set[str]:
-        url = os.environ["CSMS_DATABASE_URL"].rpartition("/")[0] + "/postgres"
-        with psycopg.connect(url) as connection:
-            return {name for (name,) in connection.execute("SELECT datname FROM pg_database").fetchall()}
-
-    before = databases()
-
-    benchmark(tmp_path, "--only", "meter-values")
-
-    assert {name for name in databases() - before if name.startswith("csms_benchmark")} == set()
+    assert {"Channels", "OCPP-J session", "bulk SQL"} <= {layer for layer, _, _ in results["profiles"][1]["used"]}
+    # Neither touched the installation's database nor left one of its own behind.
+    assert not own.exists()
+    assert leftovers() == before
 
 
 def test_a_lost_message_fails_the_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -164,42 +167,48 @@ async def test_a_wrong_answer_is_a_failure(line_and_station: tuple[Line, Station
     assert line.closed
 
 
-@pytest.mark.parametrize(
-    ("stack", "layer"),
-    [
-        (["/usr/lib/json/x.py", f"{layers.ROOT}stations/dispatch.py", "/usr/lib/threading.py"], "dispatch, lanes"),
-        (["/venv/psycopg/cursor.py", f"{layers.ROOT}stations/bulk.py"], "database driver, COMMIT"),
-        (["/venv/django/db/models/query.py", f"{layers.ROOT}stations/batch.py"], "ORM"),
-        ([f"{layers.ROOT}csms/server.py"], layers.OTHER),
-        ([], layers.OTHER),
-    ],
-)
-def test_a_stack_belongs_to_the_layer_of_its_innermost_known_frame(stack: list[str], layer: str) -> None:
-    assert layers.layer_of_stack(stack) == layer
+@pytest.mark.parametrize("point", [*layers.PLUMBING, *layers.PRODUCT], ids=lambda point: point.name)
+def test_the_functions_where_layers_begin_exist(point: layers.Point) -> None:
+    assert callable(getattr(point.owner(), point.attribute))
 
 
-def test_processor_time_is_shared_among_the_stacks_that_faulthandler_wrote() -> None:
-    written = f"""Stack (most recent call first):
-  File "/venv/psycopg/cursor.py", line 97 in execute
-  File "{layers.ROOT}stations/bulk.py", line 32 in insert_rows
-  File "{layers.ROOT}stations/dispatch.py", line 190 in answer_batch
-Stack (most recent call first):
-  File "{layers.ROOT}csms/ocppj/frames.py", line 103 in decode
-  File "/usr/lib/python3/asyncio/runners.py", line 118 in run
-Stack (most recent call first):
-  <no Python frame>
-Stack (most recent call first):
-  File "{layers.ROOT}csms/ocppj/frames.py", line 103 in decode
-  File "/usr/lib/python3/asyncio/runners.py", line 118 in run
-"""
+async def test_the_stopwatch_charges_the_innermost_function_and_changes_no_result(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = iter(range(100))
+    monkeypatch.setattr(stopwatch.time, "thread_time", lambda: next(clock))
+    monkeypatch.setattr(stopwatch.time, "process_time", lambda: 0)
+    watch = stopwatch.Stopwatch()
+    inner = watch.watch(lambda value: value + 1, "inner layer", "inner")
 
-    charged = charge(stacks(written.splitlines(keepends=True)), cpu_seconds=1.5)
+    async def outer_function() -> int:
+        await asyncio.sleep(0)
+        with pytest.raises(ValueError, match="thrown"):
+            await failing()
+        return int(inner(41))
 
-    assert charged == {
-        "samples": 3,
-        "layers": [("event loop", "OCPP-J session", 1.0), ("lanes", "database driver, COMMIT", 0.5)],
-        "lines": [
-            ("OCPP-J session", "csms/ocppj/frames.py:103 decode", 1.0),
-            ("database driver, COMMIT", "stations/bulk.py:32 insert_rows", 0.5),
-        ],
-    }
+    async def failing() -> None:
+        raise ValueError("thrown")
+
+    outer = watch.watch(outer_function, "outer layer", "outer")
+
+    assert await outer() == 42
+
+    used = {layer: seconds for layer, _, seconds in watch.used()}
+    # Entered, suspended; entered again, inner entered, inner left, left: a second on the clock at each.
+    assert used == {"outer layer": 3, "inner layer": 1, layers.LOOP: 2, layers.OTHER: 0}
+
+
+async def test_a_watched_coroutine_can_be_cancelled() -> None:
+    async def patient() -> str:
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            return "cleaned up"
+        return "waited"
+
+    task = asyncio.ensure_future(stopwatch.Stopwatch().watch(patient, "layer", "patient")())
+    await asyncio.sleep(0)
+    task.cancel()
+
+    assert await asyncio.wait_for(task, 1) == "cleaned up"

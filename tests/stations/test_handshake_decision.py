@@ -98,6 +98,33 @@ class TestProfile:
         accepted(request(password=None))
 
 
+class TestPassword:
+    @pytest.mark.parametrize("allowed", [True, False])
+    def test_hexadecimal_text_is_the_password_only_where_that_is_allowed(self, tenant: Tenant, allowed: bool) -> None:
+        digits = "00112233445566778899AABBCCDDEEFF"
+        stored = credentials.hashed(bytes.fromhex(digits), generated=True)
+        register(tenant, password_hash=stored, accept_hexadecimal_password=allowed)
+        binary = basic("CP-1", bytes.fromhex(digits))[1].encode()
+        accepted(request(authorization=binary))
+        assert isinstance(decide(request(password=digits)), Accepted) == allowed
+
+
+class TestPath:
+    @pytest.mark.parametrize(
+        ("path", "recorded"),
+        [("CP%00", "CP%00"), ("%FF", "%FF"), ("K" * 49, "K" * 49), ("", "alpha"), ("a/b", "b")],
+    )
+    def test_unusable_path_is_recorded_with_its_tenant(self, tenant: Tenant, path: str, recorded: str) -> None:
+        scope = {
+            "type": "websocket", "path": "", "raw_path": f"/ocpp/alpha/{path}".encode(), "client": ("192.0.2.1", 1),
+            "scheme": "ws", "headers": [(b"sec-websocket-protocol", b"ocpp1.6")],
+        }  # fmt: skip
+        assert decide(handshake.read(scope)) == "bad_path"
+        with tenant_scope(tenant):
+            attempt = ConnectionAttempt.objects.get()
+        assert (attempt.identity, attempt.reason, attempt.http_status) == (recorded, "bad_path", 400)
+
+
 class TestTakeOver:
     def test_each_accepted_handshake_is_a_new_generation(self, tenant: Tenant) -> None:
         row = register(tenant)

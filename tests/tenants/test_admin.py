@@ -242,7 +242,7 @@ def test_history_of_an_object_is_the_audit_log_filtered(owner: Client) -> None:
     AuditEntry.objects.record("somebody else", "delete")
     response = owner.get(url("tenants_site_history", site.pk), follow=True)
     entries = response.context["cl"].result_list
-    assert [(entry.actor, entry.action) for entry in entries] == [("olga", "update")]
+    assert [(entry.actor, entry.action) for entry in entries] == [("olga", "change")]
     assert entries[0].changes == {"name": ["Depot", "Depot 2"], "time_zone": ["", "Europe/Berlin"]}
     page = text_of(owner.get(url("tenants_auditentry_change", entries[0].pk)))
     assert "<th>name</th><td>Depot</td><td>Depot 2</td>" in page

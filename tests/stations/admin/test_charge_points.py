@@ -123,7 +123,7 @@ def test_edit_is_audited_with_old_and_new_value(owner: Client) -> None:
     assert charge_point.description == "new"
     assert charge_point.identity == "CP-1"
     entry = AuditEntry.objects.get()
-    assert (entry.actor, entry.action, entry.object_id) == ("olga", "update", str(charge_point.pk))
+    assert (entry.actor, entry.action, entry.object_id) == ("olga", "change", str(charge_point.pk))
     assert entry.changes == {"description": ["old", "new"]}
     assert "has no password yet, so it cannot connect" in text_of(response)
 

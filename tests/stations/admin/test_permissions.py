@@ -129,6 +129,14 @@ def test_deeds_by_role(
     assert happened is (role in roles), text_of(response)[:500]
 
 
+def test_refusals_are_pages_that_lead_back(tenants: Tenants) -> None:
+    client = sign_in(tenants.tenant_a, Role.VIEWER)
+    for page, status in ((url("stations_chargepoint_change", 999), 404), (url("stations_chargepoint_add"), 403)):
+        response = client.get(page)
+        assert response.status_code == status
+        assert 'href="/admin/"' in text_of(response)
+
+
 def test_buttons_are_hidden_from_a_viewer(tenants: Tenants) -> None:
     with tenant_scope(tenants.tenant_a):
         charge_point = new_charge_point()
