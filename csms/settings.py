@@ -216,6 +216,7 @@ USE_TZ = True
 TIME_ZONE = "UTC"
 STATIC_URL = "/static/"
 STATIC_ROOT = DATA_DIR / "static"
+STATIC_ROOT.mkdir(exist_ok=True)
 STATICFILES_DIRS: list[Path] = []
 WHITENOISE_USE_FINDERS = True
 WHITENOISE_AUTOREFRESH = False
@@ -292,7 +293,8 @@ LOGGING = {
 
 UNFOLD = {
     "SITE_TITLE": "CSMS",
-    "SITE_HEADER": "Charging Station Management",
+    "SITE_HEADER": "CSMS",
+    "SITE_URL": None,
     "SITE_SYMBOL": "ev_station",
     "SHOW_HISTORY": False,
     "SHOW_VIEW_ON_SITE": False,

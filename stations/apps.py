@@ -3,4 +3,4 @@ from django.apps import AppConfig
 
 class StationsConfig(AppConfig):
     name = "stations"
-    verbose_name = "Charge points"
+    verbose_name = "Stations"

@@ -9,11 +9,12 @@ rest. Must come after AuthenticationMiddleware.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import contextmanager
 from typing import Any, cast
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_async
 from django.http import FileResponse, HttpRequest, HttpResponseBase, StreamingHttpResponse
+from django.utils import timezone
 
 from tenants.models import Membership, Tenant
 from tenants.scope import platform_scope, tenant_scope
@@ -91,8 +92,14 @@ def _set_tenant(request: Any) -> None:
         request.tenant, request.membership = choose_tenant(user, wanted if isinstance(wanted, int) else None)
 
 
-def _scope(request: Any) -> AbstractContextManager[Any]:
-    return tenant_scope(request.tenant) if request.tenant is not None else nullcontext()
+@contextmanager
+def _scope(request: Any) -> Iterator[None]:
+    """The tenant's scope, and its time zone for the pages that people read; none for anonymous requests."""
+    if request.tenant is None:
+        yield
+        return
+    with tenant_scope(request.tenant), timezone.override(request.tenant.zone):
+        yield
 
 
 def _keep_scope(request: Any, response: HttpResponseBase) -> HttpResponseBase:

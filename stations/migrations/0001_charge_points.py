@@ -475,6 +475,7 @@ class Migration(migrations.Migration):
                 ),
             ],
             options={
+                "verbose_name_plural": "connector statuses",
                 "ordering": ["-id"],
                 "abstract": False,
                 "base_manager_name": "objects",
@@ -593,6 +594,7 @@ class Migration(migrations.Migration):
                 ),
             ],
             options={
+                "verbose_name": "OCPP message",
                 "ordering": ["-id"],
                 "abstract": False,
                 "base_manager_name": "objects",

@@ -66,6 +66,7 @@ class ConnectorStatus(StatusFacts):
 
     class Meta(TenantModel.Meta):
         ordering = ["-id"]
+        verbose_name_plural = "connector statuses"
         indexes = [models.Index(fields=["charge_point", "connector_id", "-at"], name="connector_status_newest_first")]
 
     def __str__(self) -> str:

@@ -43,6 +43,7 @@ class OcppMessage(TenantModel):
 
     class Meta(TenantModel.Meta):
         ordering = ["-id"]
+        verbose_name = "OCPP message"
         indexes = [models.Index(fields=["charge_point", "-id"], name="message_newest_first")]
 
     def __str__(self) -> str:
