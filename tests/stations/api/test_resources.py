@@ -186,7 +186,7 @@ class TestIdTags:
         assert made.status_code == 201
         assert {name: made.json()[name] for name in body} == body
 
-    @pytest.mark.parametrize("id_tag", ["X" * 21, "a%00b", "%0A"])
+    @pytest.mark.parametrize("id_tag", ["X" * 21, "a%00b"])
     def test_impossible_id_tag_is_400(self, a: Owner, id_tag: str) -> None:
         assert a.api("PUT", f"id-tags/{id_tag}/", {}).status_code == 400
 
