@@ -26,6 +26,7 @@ from stations import connections
 logger = logging.getLogger(__name__)
 
 BACKLOG = 4096
+SWITCH_INTERVAL_SECONDS = 0.0005
 RESTART_PAUSE_SECONDS = 1.0
 
 
@@ -70,6 +71,9 @@ class Server(uvicorn.Server):
 
 def serve_one(listening: socket.socket, *, embedded: bool, announce: bool) -> None:
     """Serve in this process until SIGTERM or SIGINT."""
+    # A lane gives up the interpreter lock at each statement and wants it back at once; by default the event loop may
+    # keep it for 5 ms each time.
+    sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
     if embedded:
         start_embedded()
     host, port = listening.getsockname()[:2]

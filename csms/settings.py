@@ -75,8 +75,9 @@ CSRF_TRUSTED_ORIGINS: list[str] = env.list("CSMS_CSRF_TRUSTED_ORIGINS", default=
 CSMS_PUBLIC_URL: str = env.str("CSMS_PUBLIC_URL", default="http://127.0.0.1:8000").rstrip("/")
 # Addresses or networks of reverse proxies whose X-Forwarded-* headers are believed.
 CSMS_TRUSTED_PROXIES: list[str] = env.list("CSMS_TRUSTED_PROXIES", default=[])
-# Lanes per process (stations/dispatch.py). SQLite has one writer, so more would only wait for each other.
-CSMS_LANES: int = _number("CSMS_LANES", 1 if DATABASE_URL.startswith("sqlite") else 2, 1)
+# Lanes per process (stations/dispatch.py). One makes the largest batches, and a process has one interpreter lock
+# anyway; more help only where the database is slow. SQLite has one writer: leave it at one.
+CSMS_LANES: int = _number("CSMS_LANES", 1, 1)
 CSMS_LANE_BATCH_SIZE: int = _number("CSMS_LANE_BATCH_SIZE", 500, 1)
 # Seconds a charge point has to answer one of our CALLs, unless its own record says otherwise.
 CSMS_CALL_TIMEOUT_SECONDS: int = _number("CSMS_CALL_TIMEOUT_SECONDS", 30, 1)

@@ -15,7 +15,7 @@ from time import monotonic
 from typing import Any
 from uuid import uuid4
 
-from channels.consumer import AsyncConsumer
+from channels.consumer import AsyncConsumer, get_handler_name
 from channels.exceptions import StopConsumer
 
 from csms.ocppj import session as ocppj
@@ -44,6 +44,14 @@ class ChargePointConsumer(AsyncConsumer):
         finally:
             # Whatever ended it, an error or the end of the server: the charge point is not connected here any more.
             await self._leave()
+
+    async def dispatch(self, message: dict[str, Any]) -> None:
+        """Call the handler of a message. Channels' own would first close old database connections, in a thread, for
+        every frame; this consumer has none: lanes and handshakes look after theirs."""
+        handler = getattr(self, get_handler_name(message), None)
+        if handler is None:
+            raise ValueError(f"No handler for message type {message['type']}")
+        await handler(message)
 
     async def websocket_connect(self, message: dict[str, Any]) -> None:
         """Refuse before the upgrade, or accept and listen to the doorbell."""

@@ -10,6 +10,9 @@ from typing import Any
 import pytest
 from websockets.exceptions import ConnectionClosed
 
+from csms.ocppj.session import Session
+from stations import dispatch
+from stations.consumers import ChargePointConsumer
 from tests.conftest import Csms, LiveTenant
 from tests.fake_charge_point import ConnectionRefused, FakeChargePoint, timestamp
 from tests.servers import CsmsServer, wait_until
@@ -91,6 +94,27 @@ async def test_command_that_waited_reaches_a_charge_point_that_says_nothing(pati
     await command(patient, cp.identity)
     async with cp:
         await cp.expect_call("ClearCache")
+
+
+async def test_sweep_does_not_overtake_a_boot_that_may_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[Any] = []
+
+    async def run(link: Any, function: Any) -> dispatch.Outcome:
+        looked.append(function)
+        return dispatch.Outcome(None)
+
+    monkeypatch.setattr(dispatch, "run", run)
+    consumer = ChargePointConsumer()
+    consumer.link, consumer.session = dispatch.Link(1, 1, 1, "alpha/CP-1"), Session()
+    # As after a handshake that found commands waiting.
+    consumer._open, consumer._closing, consumer._may_pump = True, False, False
+    consumer._pumping, consumer._timer, consumer._tasks = asyncio.Lock(), None, set()
+    consumer.ring()
+    await asyncio.gather(*consumer._tasks)
+    assert looked == []
+    consumer._first_frame_is_over()
+    await asyncio.gather(*consumer._tasks)
+    assert len(looked) == 1
 
 
 async def test_commands_go_out_one_after_the_other_in_the_order_asked(patient: Csms, station: FakeChargePoint) -> None:
