@@ -38,9 +38,7 @@ class Suggesting(forms.TextInput):
     def render(self, name: str, value: Any, attrs: Any = None, renderer: Any = None) -> SafeString:
         list_id = f"suggestions-{name}"
         box = super().render(name, value, {**(attrs or {}), "list": list_id, "autocomplete": "off"}, renderer)
-        return format_html(
-            '{}<datalist id="{}">{}</datalist>', box, list_id, option_tags(getattr(self, "options", []))
-        )
+        return format_html('{}<datalist id="{}">{}</datalist>', box, list_id, option_tags(getattr(self, "options", [])))
 
 
 class SuggestingText(Suggesting, UnfoldAdminTextInputWidget):

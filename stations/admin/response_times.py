@@ -41,9 +41,7 @@ class ResponseTimes:
 def response_times(charge_point: ChargePoint, now: datetime) -> ResponseTimes:
     """The figures of `charge_point` for the 24 hours before `now`. Two queries, however long the log."""
     newest = OcppMessage.objects.filter(charge_point=charge_point).order_by("-id")
-    rows = list(
-        newest.values_list("incoming", "message_type", "action", "latency_ms", "received_at")[:MAX_MESSAGES]
-    )
+    rows = list(newest.values_list("incoming", "message_type", "action", "latency_ms", "received_at")[:MAX_MESSAGES])
     ours: dict[str, list[float]] = {}
     theirs: dict[str, list[float]] = {}
     since = now - PERIOD

@@ -90,7 +90,6 @@ class TenantModelAdmin(ModelAdmin):
     # Form fields whose value the audit log must not hold.
     secret_fields: tuple[str, ...] = ()
 
-
     # --- who may ------------------------------------------------------------------------------------------------------
     def has_module_permission(self, request: HttpRequest) -> bool:
         return may(request, ApiScope.READ)

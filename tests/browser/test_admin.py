@@ -182,9 +182,7 @@ def test_every_dialog_sends_what_was_filled_in_and_shows_the_answer(
     expect(owner.locator("#panel-commands tbody tr")).to_have_count(len(DIALOGS))
 
 
-def test_every_page_opens_without_an_error(
-    owner: Page, live_admin: LiveAdmin, connect: Connect
-) -> None:
+def test_every_page_opens_without_an_error(owner: Page, live_admin: LiveAdmin, connect: Connect) -> None:
     identity, password = create_charge_point(owner, live_admin)
     owner.goto(live_admin.url("tenants/site/add/"))
     owner.fill("#id_name", f"Site {identity}")

@@ -251,8 +251,6 @@ def test_history_of_an_object_is_the_audit_log_filtered(owner: Client) -> None:
 def test_audit_log_holds_who_from_where(in_tenant_a: Tenant) -> None:
     user = new_user("olga")
     Membership.objects.create(user=user, role=Role.OWNER)
-    client_of(user).post(
-        url("tenants_site_add"), {"name": "Depot", "slug": "depot"}, REMOTE_ADDR="192.0.2.7"
-    )
+    client_of(user).post(url("tenants_site_add"), {"name": "Depot", "slug": "depot"}, REMOTE_ADDR="192.0.2.7")
     entry = AuditEntry.objects.get()
     assert (entry.actor, entry.user, entry.address, entry.object_label) == ("olga", user, "192.0.2.7", "Depot")

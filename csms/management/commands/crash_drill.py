@@ -39,9 +39,7 @@ class Command(BaseCommand):
         )
         parser.add_argument("--seed", type=int, default=1, help="of the random points (default %(default)s)")
         parser.add_argument("--json", action="store_true", help="print the result as one JSON object")
-        parser.add_argument(
-            "--inside", action="store_true", help="run on the configured database"
-        )
+        parser.add_argument("--inside", action="store_true", help="run on the configured database")
 
     def handle(self, *args: Any, **options: Any) -> None:
         if options["inside"]:

@@ -115,9 +115,7 @@ def test_list_shows_nothing_of_another_tenant(tenants: Tenants, owner_b: Client,
 
 
 @pytest.mark.parametrize("model", ROWS, ids=lambda model: model.__name__)
-def test_every_page_of_another_tenants_row_is_404(
-    tenants: Tenants, owner_b: Client, model: type[models.Model]
-) -> None:
+def test_every_page_of_another_tenants_row_is_404(tenants: Tenants, owner_b: Client, model: type[models.Model]) -> None:
     row = row_of_a(tenants, model)
     for pattern in pages_of_one_row(model):
         names = PANELS if "name" in pattern.pattern.converters else [None]

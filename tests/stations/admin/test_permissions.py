@@ -109,9 +109,7 @@ def delete(client: Client, charge_point: ChargePoint) -> Any:
         (delete, MANAGERS),
     ],
 )
-def test_deeds_by_role(
-    tenants: Tenants, do: Callable[[Client, ChargePoint], Any], roles: set[str], role: str
-) -> None:
+def test_deeds_by_role(tenants: Tenants, do: Callable[[Client, ChargePoint], Any], roles: set[str], role: str) -> None:
     client = sign_in(tenants.tenant_a, role)
     with tenant_scope(tenants.tenant_a):
         charge_point = new_charge_point()
