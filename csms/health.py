@@ -2,44 +2,51 @@
 
 from __future__ import annotations
 
-from django.core.cache import cache
+import redis
+from django.conf import settings
 from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, JsonResponse
 
 from stations import connections
 
+OK = "ok"
+REDIS_TIMEOUT_SECONDS = 2
+
 
 def liveness(request: HttpRequest) -> JsonResponse:
-    """200 while the process answers at all."""
-    return JsonResponse({"status": "ok"})
+    """200 while the process answers at all; asks nothing of the database."""
+    return JsonResponse({"status": OK})
 
 
 def readiness(request: HttpRequest) -> JsonResponse:
-    """200 when this process can do its work, else 503; the body says which part is missing."""
-    parts = {
-        "database": _database(),
-        "cache": _cache(),
-        "accepting": "stopping" if connections.any_draining() else "ok",
-    }
-    ready = all(state == "ok" for state in parts.values())
-    return JsonResponse({"status": "ok" if ready else "unavailable", "parts": parts}, status=200 if ready else 503)
+    """200 when this process can do its work, else 503; `parts` says which part keeps it from that.
+
+    Redis is a part only where it is configured. A process that is stopping is not ready: its charge points are on
+    their way to another.
+    """
+    parts = {"accepting": "stopping" if connections.any_draining() else OK} | _database()
+    if settings.REDIS_URL:
+        parts["redis"] = _redis()
+    ready = all(state == OK for state in parts.values())
+    return JsonResponse({"status": OK if ready else "unavailable", "parts": parts}, status=200 if ready else 503)
 
 
-def _database() -> str:
+def _database() -> dict[str, str]:
     try:
         executor = MigrationExecutor(connection)
         pending = executor.migration_plan(executor.loader.graph.leaf_nodes())
     except DatabaseError:
-        return "cannot be reached"
-    return "migrations are missing" if pending else "ok"
+        return {"database": "cannot be reached"}
+    return {"database": OK, "migrations": "missing" if pending else OK}
 
 
-def _cache() -> str:
+def _redis() -> str:
     try:
-        cache.set("readiness", 1, 10)
-        return "ok" if cache.get("readiness") == 1 else "forgets"
-    except Exception as error:
-        if not type(error).__module__.startswith("redis"):
-            raise
+        with redis.Redis.from_url(
+            settings.REDIS_URL, socket_timeout=REDIS_TIMEOUT_SECONDS, socket_connect_timeout=REDIS_TIMEOUT_SECONDS
+        ) as client:
+            client.ping()
+    except redis.RedisError:
         return "cannot be reached"
+    return OK

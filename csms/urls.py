@@ -7,16 +7,21 @@ from typing import Any
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
 from django.urls import include, path, re_path
-from django.views.defaults import page_not_found, server_error
+from django.views import defaults
+from django.views.decorators.csrf import csrf_exempt
 from django.views.generic import RedirectView
-from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
+from drf_spectacular.views import SpectacularSwaggerView
 
 from csms import health
 from stations.urls import urlpatterns as station_patterns
 from tenants.api import problems
+from tenants.api.document import SchemaView
 from tenants.api.urls import urlpatterns as tenant_patterns
 
+API = "/api/"
 
+
+@csrf_exempt
 def charge_point_by_http(request: HttpRequest, path: str) -> HttpResponse:
     """A charge point's URL opened without a websocket: by a browser, or by a charge point set to the wrong protocol."""
     text = "This is the address of a charge point: connect with a WebSocket and the subprotocol ocpp1.6.\n"
@@ -28,18 +33,32 @@ def charge_point_by_http(request: HttpRequest, path: str) -> HttpResponse:
     )
 
 
+# --- errors outside of views: problems under /api/, pages elsewhere ---------------------------------------------------
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    if request.path.startswith(API):
+        return problems.answer(400, "bad_request", "The request is malformed, or this host name is not served.")
+    return defaults.bad_request(request, exception)
+
+
+def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
+    if request.path.startswith(API):
+        return problems.answer(403, "permission_denied", "You may not do this.")
+    return defaults.permission_denied(request, exception)
+
+
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """404 as a problem under /api/, as a page elsewhere."""
-    return problems.not_found(request) if request.path.startswith("/api/") else page_not_found(request, exception)
+    return problems.not_found(request) if request.path.startswith(API) else defaults.page_not_found(request, exception)
 
 
 def failed(request: HttpRequest, *args: Any) -> HttpResponse:
-    """500 as a problem under /api/, as a page elsewhere; never with internals."""
-    if request.path.startswith("/api/"):
+    """500, never with internals."""
+    if request.path.startswith(API):
         return problems.answer(500, "internal_error", "Something went wrong here. It has been logged.")
-    return server_error(request)
+    return defaults.server_error(request)
 
 
+handler400 = "csms.urls.bad_request"
+handler403 = "csms.urls.forbidden"
 handler404 = "csms.urls.not_found"
 handler500 = "csms.urls.failed"
 
@@ -50,7 +69,7 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("tenants/", include("tenants.urls")),
     path("api/v1/", include((station_patterns + tenant_patterns, "api"))),
-    path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
+    path("api/schema/", SchemaView.as_view(), name="schema"),
     path("api/docs/", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
     re_path(r"^api/.*$", problems.not_found),
     re_path(r"^ocpp/(?P<path>.*)$", charge_point_by_http),

@@ -1,26 +1,65 @@
-"""Paths of the charge points' API. An identity may contain a slash, so the specific paths come first."""
+"""Paths of the charge points' API.
+
+An identity may contain a slash, sent as %2F. Django sees the path decoded, where `A%2Fcommands/` and `A/commands/` are
+the same; where the server hands the path as it was sent (ASGI does), that decides.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import update_wrapper
+from typing import Any
+from urllib.parse import unquote
+
+from django.http import HttpRequest, HttpResponseBase
 from django.urls import path
 
-from stations.api import charge_points, commands, id_tags, transactions
+from stations.api import charge_points, commands, connectors, id_tags, logs, transactions
+from tenants.api.requests import raw_path
+
+View = Callable[..., HttpResponseBase]
+
+OF_CHARGE_POINT: dict[str, View] = {
+    "": charge_points.ChargePointDetail.as_view(),
+    "commands": commands.ChargePointCommandList.as_view(),
+    "configuration": connectors.ConfigurationList.as_view(),
+    "connection-attempts": logs.ChargePointConnectionAttemptList.as_view(),
+    "connectors": connectors.ConnectorList.as_view(),
+    "messages": logs.MessageList.as_view(),
+}
+
+
+def by_raw_path(view: View) -> View:
+    """`view`, unless the path as it was sent names another part of another charge point."""
+
+    def dispatch(request: HttpRequest, identity: str) -> HttpResponseBase:
+        sent = raw_path(request).partition("/charge-points/")[2].split("/")
+        part = sent[1] if len(sent) == 3 else ""
+        if len(sent) in (2, 3) and sent[-1] == "" and part in OF_CHARGE_POINT and "%2f" in sent[0].lower():
+            return OF_CHARGE_POINT[part](request, identity=unquote(sent[0]))
+        return view(request, identity=identity)
+
+    # The attributes of the view, which tell DRF and the OpenAPI document what it is.
+    wrapped: Any = update_wrapper(dispatch, view)
+    return wrapped
+
 
 urlpatterns = [
     path("charge-points/", charge_points.ChargePointList.as_view()),
-    path("charge-points/<path:identity>/connectors/", charge_points.ConnectorList.as_view()),
-    path("charge-points/<path:identity>/configuration/", charge_points.ConfigurationList.as_view()),
-    path("charge-points/<path:identity>/commands/", commands.ChargePointCommandList.as_view()),
-    path("charge-points/<path:identity>/messages/", charge_points.MessageList.as_view()),
-    path("charge-points/<path:identity>/connection-attempts/", charge_points.ConnectionAttemptList.as_view()),
-    path("charge-points/<path:identity>/", charge_points.ChargePointDetail.as_view()),
-    path("commands/", commands.CommandList.as_view()),
+    *(
+        path(f"charge-points/<path:identity>/{part}/", by_raw_path(view))
+        for part, view in OF_CHARGE_POINT.items()
+        if part
+    ),
+    path("charge-points/<path:identity>/", by_raw_path(OF_CHARGE_POINT[""])),
+    path("commands/", commands.CommandList.as_view(), name="commands"),
     path("commands/bulk/", commands.CommandBulk.as_view()),
     path("commands/<int:pk>/", commands.CommandDetail.as_view(), name="command"),
-    path("transactions/", transactions.TransactionList.as_view()),
-    path("transactions/<int:pk>/", transactions.TransactionDetail.as_view()),
-    path("transactions/<int:pk>/meter-values/", transactions.TransactionMeterValueList.as_view()),
-    path("transactions/<int:pk>/close/", transactions.TransactionClose.as_view()),
+    path("connection-attempts/", logs.ConnectionAttemptList.as_view()),
     path("id-tags/", id_tags.IdTagList.as_view()),
     path("id-tags/<path:id_tag>/", id_tags.IdTagDetail.as_view()),
+    path("transactions/", transactions.TransactionList.as_view()),
+    path("transactions/<int:pk>/", transactions.TransactionDetail.as_view()),
+    path("transactions/<int:pk>/close/", transactions.TransactionClose.as_view()),
+    path("transactions/<int:pk>/meter-values/", transactions.TransactionMeterValueList.as_view()),
 ]

@@ -2,64 +2,78 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
-from django.db import connection
 from django.db.models import QuerySet
 from django.urls import reverse
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import OpenApiExample, extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from csms.ocppj.payloads import validate_call
 from stations import commands
 from stations.api import schemas
-from stations.api.charge_points import of_caller, one_of_caller
-from stations.api.filters import choice
+from stations.api.filters import MAX_INT32, MAX_INT64, choice, whole_number
+from stations.api.visibility import at_sites_of, charge_point_of, charge_points_of
+from stations.api.waiting import wait_until_final
 from stations.masking import masked
 from stations.models import ChargePoint, Command
 from stations.models.charge_point import RegistrationStatus
 from stations.models.command import CommandStatus
+from stations.ocpp.actions import TO_CHARGE_POINT
+from tenants.api.fields import Boolean, Integer, Text
+from tenants.api.idempotency import FollowUp
 from tenants.api.permissions import caller_name
-from tenants.api.problems import Problem, bad_request
+from tenants.api.problems import INVALID, Problem, bad_request
 from tenants.api.views import StrictSerializer, TenantAPIView
 from tenants.models import ApiScope
 
 MAX_WAIT_SECONDS = 60
-LOOK_SECONDS = 0.1
+MAX_LIFE_SECONDS = 30 * 86_400
 REFUSAL_STATUS = {"tenant_suspended": 403, "charge_point_disabled": 409}
+EXAMPLES = [
+    OpenApiExample("Reset", {"action": "Reset", "payload": {"type": "Hard"}}, request_only=True),
+    OpenApiExample(
+        "Remote start",
+        {"action": "RemoteStartTransaction", "payload": {"idTag": "04A2B3C4", "connectorId": 1}},
+        request_only=True,
+    ),
+]
 
 
 class CommandWrite(StrictSerializer):
     """A request to a charge point; `payload` is the OCPP request as it goes on the wire."""
 
-    action = serializers.CharField(max_length=50)
+    action = Text(max_length=50)
     payload = serializers.DictField(required=False, default=dict)
-    reason = serializers.CharField(max_length=500, required=False, default="", allow_blank=True)
-    time_to_live_seconds = serializers.IntegerField(min_value=1, max_value=30 * 86_400, required=False)
+    reason = Text(max_length=500, required=False, default="", allow_blank=True)
+    time_to_live_seconds = Integer(
+        min_value=1, max_value=MAX_LIFE_SECONDS, required=False, help_text="How long it may wait for its charge point."
+    )
+    transaction_id = Integer(
+        min_value=1,
+        max_value=MAX_INT32,
+        required=False,
+        help_text="Put into the payload of RemoteStopTransaction, or into a TxProfile.",
+    )
 
 
 class BulkFilter(StrictSerializer):
-    site = serializers.CharField(max_length=100, required=False)
+    site = Text(max_length=63, required=False)
     registration_status = serializers.ChoiceField(choices=RegistrationStatus.choices, required=False)
-    connected = serializers.BooleanField(required=False)
-    vendor = serializers.CharField(max_length=255, required=False)
-    model = serializers.CharField(max_length=255, required=False)
+    connected = Boolean(required=False)
+    vendor = Text(max_length=255, required=False)
+    model = Text(max_length=255, required=False)
 
 
 class BulkWrite(StrictSerializer):
-    """One request to many charge points: those listed, or those that the filter finds."""
+    """One request to many charge points: those listed, or all that the filter finds."""
 
-    action = serializers.CharField(max_length=50)
+    action = Text(max_length=50)
     payload = serializers.DictField(required=False, default=dict)
-    reason = serializers.CharField(max_length=500, required=False, default="", allow_blank=True)
-    charge_points = serializers.ListField(
-        child=serializers.CharField(max_length=48, trim_whitespace=False),
-        required=False,
-        min_length=1,
-        max_length=10_000,
-    )
+    reason = Text(max_length=500, required=False, default="", allow_blank=True)
+    charge_points = serializers.ListField(child=Text(max_length=48), required=False, min_length=1, max_length=10_000)
     filter = BulkFilter(required=False)
 
     def validate(self, values: dict[str, Any]) -> dict[str, Any]:
@@ -78,7 +92,7 @@ def command_json(command: Command) -> dict[str, Any]:
         "reason": command.reason,
         "status": command.status,
         "warnings": command.warnings,
-        "response": command.response,
+        "response": masked(command.action, command.response),
         "error": command.error,
         "effect": command.effect,
         "batch": command.batch_id,
@@ -93,45 +107,43 @@ def refused(error: commands.CommandRefused) -> Problem:
     """CommandRefused as an answer, with pointers into the body."""
     if error.code == "unknown_action":
         return bad_request("/action", error.detail, error.code)
-    return Problem(
-        REFUSAL_STATUS.get(error.code, 400),
-        error.code,
-        error.detail,
-        errors=[
-            {"pointer": f"/payload{problem.pointer}", "detail": problem.detail, "code": problem.code}
-            for problem in error.problems
-        ],
-    )
+    errors = [
+        {"pointer": f"/payload{problem.pointer}", "detail": problem.detail, "code": problem.code}
+        for problem in error.problems
+    ]
+    return Problem(REFUSAL_STATUS.get(error.code, 400), error.code, error.detail, errors=errors)
+
+
+def with_transaction(action: str, payload: dict[str, Any], transaction_id: int) -> dict[str, Any]:
+    """`payload` with the transaction put where `action` has a place for one; raises 400 where it has none."""
+    if action == "RemoteStopTransaction":
+        return {**payload, "transactionId": transaction_id}
+    profile = payload.get("csChargingProfiles")
+    if action == "SetChargingProfile" and isinstance(profile, dict):
+        if profile.get("chargingProfilePurpose") == "TxProfile":
+            return {**payload, "csChargingProfiles": {**profile, "transactionId": transaction_id}}
+    raise bad_request("/transaction_id", "This request has no place for a transaction.", "not_applicable")
 
 
 class _Commands(TenantAPIView):
     write_scope = ApiScope.OPERATE
 
     def rows(self) -> QuerySet[Command]:
-        rows: QuerySet[Command] = Command.objects.select_related("charge_point")
-        sites = self.site_ids()
-        return rows if sites is None else rows.filter(charge_point__site_id__in=sites)
+        return at_sites_of(self, Command.objects.select_related("charge_point"), "charge_point__site_id")
 
-    def wait_seconds(self) -> float:
-        text = self.request.query_params.get("wait", "0")
-        if not (text.isascii() and text.isdigit() and len(text) < 4 and int(text) <= MAX_WAIT_SECONDS):
-            raise bad_request("/wait", f"Seconds, 0 to {MAX_WAIT_SECONDS}.", "out_of_range")
-        return float(text)
+    def wait_seconds(self) -> int:
+        """The parameter `wait`; raises 400."""
+        return whole_number(self.request, "wait", MAX_WAIT_SECONDS) or 0
 
-    def waited(self, command: Command, seconds: float) -> Command:
-        """The command when it is final, or as it is when the time is over."""
-        deadline = time.monotonic() + seconds
-        while not command.is_final and (left := deadline - time.monotonic()) > 0:
-            # Nobody else should lack a connection because this one waits.
-            if connection.vendor == "postgresql" and not connection.in_atomic_block:
-                connection.close()
-            time.sleep(min(LOOK_SECONDS, left))
-            command = Command.objects.select_related("charge_point").get(pk=command.pk)
-        return command
+    def filtered(self, rows: QuerySet[Command]) -> QuerySet[Command]:
+        rows = choice(self.request, rows, "status", CommandStatus.values)
+        action = self.request.query_params.get("action")
+        return rows if action is None else rows.filter(action=action)
 
 
 class ChargePointCommandList(_Commands):
-    query_parameters = frozenset({"wait", "status", "action"})
+    query_parameters = frozenset({"status", "action"})
+    post_parameters = frozenset({"wait"})
     paginated = True
 
     @extend_schema(
@@ -141,41 +153,49 @@ class ChargePointCommandList(_Commands):
         responses={200: schemas.page_of(schemas.COMMAND)},
     )
     def get(self, request: Request, identity: str) -> Response:
-        rows = self.rows().filter(charge_point=one_of_caller(self, identity))
-        return self.page(filtered(request, rows), command_json)
+        rows = self.rows().filter(charge_point=charge_point_of(self, identity))
+        return self.page(self.filtered(rows), command_json)
 
     @extend_schema(
         operation_id="charge_point_commands_create",
         summary="Send a request to a charge point",
+        description="Answers at once, or with `wait` when the command is final or the time is over.",
         parameters=schemas.query("wait"),
         request=CommandWrite,
         responses={202: schemas.COMMAND},
+        examples=EXAMPLES,
     )
     def post(self, request: Request, identity: str) -> Response:
-        self.wait_seconds()
-        charge_point = one_of_caller(self, identity)
+        charge_point = charge_point_of(self, identity)
         body = self.validated(CommandWrite)
+        payload = body["payload"]
+        if "transaction_id" in body:
+            payload = with_transaction(body["action"], payload, body["transaction_id"])
         try:
             command = commands.enqueue(
-                charge_point, body["action"], body["payload"], caller_name(request), reason=body["reason"],
+                charge_point,
+                body["action"],
+                payload,
+                caller_name(request),
+                reason=body["reason"],
                 time_to_live_seconds=body.get("time_to_live_seconds"),
-            )  # fmt: skip
+            )
         except commands.CommandRefused as error:
             raise refused(error) from None
-        location = request.build_absolute_uri(reverse("api:command", args=[command.pk]))
-        return Response(command_json(command), status=202, headers={"Location": location})
+        return self.created(command_json(command), reverse("api:command", args=[command.pk]), status=202)
 
-    def after_commit(self, response: Response) -> Response:
+    def after_commit(self) -> FollowUp | None:
         seconds = self.wait_seconds()
-        if seconds:
-            response.data = command_json(self.waited(self.rows().get(pk=response.data["id"]), seconds))
-        return response
 
+        def wait(response: Response) -> Response:
+            pk = response.data["id"]
+            wait_until_final(pk, seconds)
+            command = self.rows().filter(pk=pk).first()
+            if command is not None:
+                response.data = command_json(command)
+            return response
 
-def filtered(request: Request, rows: QuerySet[Command]) -> QuerySet[Command]:
-    rows = choice(request, rows, "status", CommandStatus.values)
-    action = request.query_params.get("action")
-    return rows if action is None else rows.filter(action=action)
+        return wait if seconds else None
 
 
 class CommandList(_Commands):
@@ -189,15 +209,11 @@ class CommandList(_Commands):
         responses={200: schemas.page_of(schemas.COMMAND)},
     )
     def get(self, request: Request) -> Response:
-        rows = filtered(request, self.rows())
+        rows = self.filtered(self.rows())
         if "charge_point" in request.query_params:
             rows = rows.filter(charge_point__identity=request.query_params["charge_point"])
-        batch = request.query_params.get("batch")
-        if batch is not None:
-            if not (batch.isascii() and batch.isdigit() and len(batch) < 19):
-                raise bad_request("/batch", "The id of a batch.", "invalid")
-            rows = rows.filter(batch_id=int(batch))
-        return self.page(rows, command_json)
+        batch = whole_number(request, "batch", MAX_INT64)
+        return self.page(rows if batch is None else rows.filter(batch_id=batch), command_json)
 
 
 class CommandDetail(_Commands):
@@ -205,12 +221,17 @@ class CommandDetail(_Commands):
 
     @extend_schema(
         operation_id="commands_read",
-        summary="One command; wait for it to be final",
+        summary="One command, at once or when it is final",
         parameters=schemas.query("wait"),
         responses={200: schemas.COMMAND},
     )
     def get(self, request: Request, pk: int) -> Response:
-        return Response(command_json(self.waited(self._one(pk), self.wait_seconds())))
+        seconds = self.wait_seconds()
+        command = self._one(pk)
+        if seconds and not command.is_final:
+            wait_until_final(pk, seconds)
+            command = self._one(pk)
+        return Response(command_json(command))
 
     @extend_schema(
         operation_id="commands_withdraw",
@@ -221,10 +242,11 @@ class CommandDetail(_Commands):
         command = self._one(pk)
         if not commands.withdraw(command):
             raise Problem(409, "not_queued", f"The command is {command.status}; only a queued one can be withdrawn.")
+        self.audit("withdraw", command)
         return Response(command_json(self._one(pk)))
 
     def _one(self, pk: int) -> Command:
-        command = self.rows().filter(pk=pk).first() if pk < 2**63 else None
+        command = self.rows().filter(pk=pk).first()
         if command is None:
             raise Problem(404, "not_found", "There is no such command.")
         return command
@@ -234,31 +256,50 @@ class CommandBulk(_Commands):
     @extend_schema(
         operation_id="commands_bulk",
         summary="Send one request to many charge points",
+        description="Those listed, or all that the filter finds; an empty filter finds all.",
         request=BulkWrite,
         responses={202: schemas.COMMAND_BATCH},
+        examples=[
+            OpenApiExample(
+                "Read the configuration of a site",
+                {"action": "GetConfiguration", "filter": {"site": "depot"}},
+                request_only=True,
+            )
+        ],
     )
     def post(self, request: Request) -> Response:
         body = self.validated(BulkWrite)
+        action, payload = body["action"], body["payload"]
+        chosen = self._chosen(body)
+        if all(charge_point.disabled for charge_point in chosen) and action in TO_CHARGE_POINT:
+            # With nobody to send it to, nothing below would look at the payload.
+            problems = validate_call(action, payload)
+            if problems:
+                raise refused(
+                    commands.CommandRefused("invalid_payload", f"The payload is not a valid {action}.req.", problems)
+                )
+        elif action not in TO_CHARGE_POINT:
+            raise bad_request("/action", f"{action!r} is not a request that a central system sends.", "unknown_action")
         try:
-            batch = commands.enqueue_many(
-                self._chosen(body), body["action"], body["payload"], caller_name(request), reason=body["reason"]
-            )
+            batch = commands.enqueue_many(chosen, action, payload, caller_name(request), reason=body["reason"])
         except commands.CommandRefused as error:
             raise refused(error) from None
+        self.audit("send", batch)
         rows = Command.objects.filter(batch=batch).select_related("charge_point").order_by("id")
-        return Response(
-            {
-                "id": batch.pk,
-                "action": batch.action,
-                "requested_by": batch.requested_by,
-                "created_at": batch.created_at,
-                "commands": [command_json(command) for command in rows],
-            },
-            status=202,
-        )
+        data = {
+            "id": batch.pk,
+            "action": batch.action,
+            "requested_by": batch.requested_by,
+            "created_at": batch.created_at,
+            "commands": [command_json(command) for command in rows],
+            "skipped": [
+                {"charge_point": row.identity, "code": "charge_point_disabled"} for row in chosen if row.disabled
+            ],
+        }
+        return self.created(data, f"{reverse('api:commands')}?batch={batch.pk}", status=202)
 
     def _chosen(self, body: dict[str, Any]) -> list[ChargePoint]:
-        rows = of_caller(self).select_related("tenant")
+        rows = charge_points_of(self).select_related("tenant")
         if "filter" in body:
             wanted = dict(body["filter"])
             if "site" in wanted:
@@ -271,5 +312,5 @@ class CommandBulk(_Commands):
             if identity not in found
         ]
         if problems:
-            raise Problem(400, "invalid", "The request is not valid.", errors=problems[:100])
+            raise Problem(400, "invalid", INVALID, errors=problems[:100])
         return [found[identity] for identity in dict.fromkeys(body["charge_points"])]

@@ -2,41 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from typing import Any
 
 from rest_framework.request import Request
 
-from csms.ocppj.times import parse_time
+from tenants.api.fields import INSTANT_HINT, parse_instant
 from tenants.api.problems import bad_request
 
-MAX_INT32 = 2**31 - 1
-
-
-def boolean(request: Request, rows: Any, name: str, lookup: str | None = None) -> Any:
-    """Rows whose `lookup` (default `name`) equals the parameter, true or false."""
-    value = flag(request, name)
-    return rows if value is None else rows.filter(**{lookup or name: value})
+MAX_INT32, MAX_INT64 = 2**31 - 1, 2**63 - 1
 
 
 def flag(request: Request, name: str) -> bool | None:
     """The parameter as a boolean; None when it is absent."""
-    text = request.query_params.get(name)
-    if text is None:
-        return None
-    if text not in ("true", "false"):
-        raise bad_request(f"/{name}", "true or false.", "invalid")
-    return text == "true"
+    text = chosen(request, name, ("true", "false"))
+    return None if text is None else text == "true"
 
 
-def choice(request: Request, rows: Any, name: str, allowed: Iterable[str]) -> Any:
-    """Rows whose `name` equals the parameter, one of `allowed`."""
+def boolean(request: Request, rows: Any, name: str) -> Any:
+    """Rows whose `name` equals the parameter, true or false."""
+    value = flag(request, name)
+    return rows if value is None else rows.filter(**{name: value})
+
+
+def chosen(request: Request, name: str, allowed: Collection[str]) -> str | None:
+    """The parameter, one of `allowed`; None when it is absent."""
     text = request.query_params.get(name)
-    if text is None:
-        return rows
-    if text not in set(allowed):
+    if text is not None and text not in allowed:
         raise bad_request(f"/{name}", f"One of {', '.join(allowed)}.", "invalid_choice")
-    return rows.filter(**{name: text})
+    return text
+
+
+def choice(request: Request, rows: Any, name: str, allowed: Collection[str]) -> Any:
+    """Rows whose `name` equals the parameter, one of `allowed`."""
+    text = chosen(request, name, allowed)
+    return rows if text is None else rows.filter(**{name: text})
 
 
 def instant(request: Request, rows: Any, name: str, lookup: str) -> Any:
@@ -44,19 +44,20 @@ def instant(request: Request, rows: Any, name: str, lookup: str) -> Any:
     text = request.query_params.get(name)
     if text is None:
         return rows
-    at = parse_time(text.replace(" ", "+"))
+    # A plus sign that was not percent-encoded arrives as a blank.
+    at = parse_instant(text.replace(" ", "+"))
     if at is None:
-        raise bad_request(f"/{name}", "A time such as 2026-01-31T12:00:00Z.", "invalid_time")
+        raise bad_request(f"/{name}", INSTANT_HINT, "invalid_time")
     return rows.filter(**{lookup: at})
 
 
-def whole_number(request: Request, name: str) -> int | None:
-    """The parameter as an int32; None when it is absent."""
+def whole_number(request: Request, name: str, maximum: int = MAX_INT32) -> int | None:
+    """The parameter as a number from 0 to `maximum`; None when it is absent."""
     text = request.query_params.get(name)
     if text is None:
         return None
-    if not (text.isascii() and text.isdigit() and len(text) < 11 and int(text) <= MAX_INT32):
-        raise bad_request(f"/{name}", "A whole number.", "invalid")
+    if not (text.isascii() and text.isdigit() and len(text) <= 19 and int(text) <= maximum):
+        raise bad_request(f"/{name}", f"A whole number from 0 to {maximum}.", "invalid")
     return int(text)
 
 

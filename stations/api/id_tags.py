@@ -1,128 +1,171 @@
-"""`id-tags/`: who may charge. Looked up without regard to case."""
+"""`id-tags/`: who may charge. Looked up without regard to case.
+
+Who is limited to sites sees the tags that may charge there, which includes those that may charge everywhere, and
+changes those that may charge at these sites only.
+"""
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
+from django.db.models import Q, QuerySet
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from csms.ocppj.times import parse_time
 from stations.api import schemas
-from stations.api.filters import boolean
-from stations.models import IdTag
+from stations.api.filters import MAX_INT32, boolean
+from stations.models import IdTag, IdTagSite
 from stations.models.id_tag import validate_id_tag
+from tenants.api.fields import Boolean, Instant, Integer, Slugs, Text
 from tenants.api.problems import Problem, bad_request
-from tenants.api.views import StrictSerializer, TenantAPIView
+from tenants.api.requests import raw_path
+from tenants.api.views import StrictSerializer, TenantAPIView, entity_tag
 from tenants.models import Site
 
-MAX_ACTIVE = 2**31 - 1
-MAX_TIME = 40
-
-
-class Rfc3339Field(serializers.CharField):
-    """A time with its zone."""
-
-    def to_internal_value(self, data: Any) -> datetime:
-        text = super().to_internal_value(data)
-        at = parse_time(text) if len(text) <= MAX_TIME else None
-        if at is None:
-            raise serializers.ValidationError("A time such as 2026-01-31T12:00:00Z.", code="invalid_time")
-        return at
+MAX_ID_TAG = 20
+WRITABLE = (
+    "description", "driver", "parent_id_tag", "groups", "expiry_date", "max_active_transactions", "blocked",
+)  # fmt: skip
 
 
 class IdTagWrite(StrictSerializer):
-    id_tag = serializers.CharField(max_length=20, required=False, trim_whitespace=False)
+    """What may be written. `blocked` is `status` in another form: whichever of the two differs from the row counts."""
+
+    shown_only = frozenset({"created_at", "updated_at"})
+
+    id_tag = Text(max_length=MAX_ID_TAG, required=False, help_text="Needed by POST; in PUT and PATCH that of the URL.")
     status = serializers.ChoiceField(choices=["Accepted", "Blocked"], required=False)
-    blocked = serializers.BooleanField(required=False)
-    description = serializers.CharField(max_length=200, required=False, default="", allow_blank=True)
-    driver = serializers.CharField(max_length=200, required=False, default="", allow_blank=True)
-    parent_id_tag = serializers.CharField(max_length=20, required=False, default="", allow_blank=True, allow_null=True)
-    groups = serializers.ListField(
-        child=serializers.CharField(max_length=100), required=False, default=list, max_length=100
+    blocked = Boolean(required=False)
+    description = Text(max_length=200, required=False, default="", allow_blank=True)
+    driver = Text(
+        max_length=200,
+        required=False,
+        default="",
+        allow_blank=True,
+        help_text="Whose it is: a name or your own customer number.",
     )
-    sites = serializers.ListField(
-        child=serializers.CharField(max_length=100), required=False, default=list, max_length=1000
+    parent_id_tag = Text(
+        max_length=MAX_ID_TAG, required=False, default="", allow_blank=True, allow_null=True, help_text="Its group."
     )
-    expiry_date = Rfc3339Field(required=False, default=None, allow_null=True)
-    max_active_transactions = serializers.IntegerField(
-        min_value=1, max_value=MAX_ACTIVE, required=False, default=None, allow_null=True
-    )
+    groups = serializers.ListField(child=Text(max_length=100), required=False, default=list, max_length=100)
+    sites = Slugs(required=False, default=list, help_text="Where it may charge; empty means everywhere.")
+    expiry_date = Instant(required=False, default=None, allow_null=True)
+    max_active_transactions = Integer(min_value=1, max_value=MAX_INT32, required=False, default=None, allow_null=True)
 
     def validate_id_tag(self, id_tag: str) -> str:
-        validate_id_tag(id_tag)
+        check_id_tag(id_tag)
         return id_tag
 
     def validate_parent_id_tag(self, parent_id_tag: str | None) -> str:
+        if parent_id_tag:
+            check_id_tag(parent_id_tag)
         return parent_id_tag or ""
+
+    def validate_groups(self, groups: list[str]) -> list[str]:
+        return list(dict.fromkeys(groups))
 
     def validate_sites(self, slugs: list[str]) -> list[Site]:
         found = {site.slug: site for site in Site.objects.filter(slug__in=slugs)}
+        allowed = self.context["view"].site_ids()
         unknown = {
             index: [serializers.ErrorDetail("There is no site of this slug.", code="unknown_site")]
             for index, slug in enumerate(slugs)
-            if slug not in found
+            if slug not in found or (allowed is not None and found[slug].pk not in allowed)
         }
         if unknown:
             raise serializers.ValidationError(unknown)
         return [found[slug] for slug in dict.fromkeys(slugs)]
 
-    def validate(self, values: dict[str, Any]) -> dict[str, Any]:
-        status, blocked = values.pop("status", None), values.get("blocked")
-        if status is not None and blocked is not None and blocked != (status == "Blocked"):
-            raise serializers.ValidationError({"blocked": "It contradicts status."}, code="contradiction")
-        if status is not None:
-            values["blocked"] = status == "Blocked"
-        elif blocked is None and not self.partial:
-            values["blocked"] = False
-        return values
+
+def check_id_tag(id_tag: str) -> None:
+    """Raise ValidationError for what cannot be an id tag, in upper case too ("ß" has two letters there)."""
+    validate_id_tag(id_tag)
+    if len(id_tag.upper()) > MAX_ID_TAG:
+        raise ValidationError("An id tag has 1 to 20 characters, also in upper case.", code="invalid_length")
 
 
 def id_tag_json(row: IdTag) -> dict[str, Any]:
-    return {
-        "id_tag": row.id_tag,
-        "status": "Blocked" if row.blocked else "Accepted",
-        "blocked": row.blocked,
-        "description": row.description,
-        "driver": row.driver,
-        "parent_id_tag": row.parent_id_tag or None,
-        "groups": row.groups,
-        "sites": sorted(site.slug for site in row.sites.all()),
-        "expiry_date": row.expiry_date,
-        "max_active_transactions": row.max_active_transactions,
-        "created_at": row.created_at,
-        "updated_at": row.updated_at,
-    }
+    """The resource; `row` has its sites prefetched."""
+    data: dict[str, Any] = {"id_tag": row.id_tag, "status": "Blocked" if row.blocked else "Accepted"}
+    data |= {name: getattr(row, name) for name in (*WRITABLE, "created_at", "updated_at")}
+    data["parent_id_tag"] = row.parent_id_tag or None
+    data["sites"] = sorted(site.slug for site in row.sites.all())
+    return data
 
 
-def _write(view: TenantAPIView, row: IdTag, values: dict[str, Any]) -> dict[str, Any]:
-    sites = values.pop("sites", None)
-    created = row.pk is None
-    changes = {
-        name: [None if created else str(getattr(row, name)), str(value)]
-        for name, value in values.items()
-        if created or getattr(row, name) != value
-    }
-    for name, value in values.items():
-        setattr(row, name, value)
-    try:
-        with transaction.atomic():
-            row.save()
-            if sites is not None:
-                row.sites.set(sites)
-    except IntegrityError:
-        raise Problem(409, "id_tag_taken", "There is this id tag already.") from None
-    view.audit("create" if created else "change", row, changes)
-    return id_tag_json(IdTag.objects.prefetch_related("sites").get(pk=row.pk))
+def tag_of(row: IdTag) -> str:
+    """The ETag."""
+    facts = {name: getattr(row, name) for name in WRITABLE}
+    return entity_tag(facts | {"pk": row.pk, "sites": sorted(site.pk for site in row.sites.all())})
 
 
-class IdTagList(TenantAPIView):
+class _IdTags(TenantAPIView):
+    tagged_object = True
+
+    def rows(self) -> QuerySet[IdTag]:
+        rows = IdTag.objects.prefetch_related("sites")
+        sites = self.site_ids()
+        if sites is None:
+            return rows
+        here = IdTagSite.objects.filter(site_id__in=sites).values("id_tag_id")
+        anywhere = IdTagSite.objects.values("id_tag_id")
+        return rows.filter(Q(pk__in=here) | ~Q(pk__in=anywhere))
+
+    def answer(self, row: IdTag, status: int = 200) -> Response:
+        row = IdTag.objects.prefetch_related("sites").get(pk=row.pk)
+        return Response(id_tag_json(row), status=status, headers={"ETag": tag_of(row)})
+
+    def check_sites(self, row: IdTag) -> None:
+        """Raise 403 when the caller is limited to sites and `row`, as it is stored, concerns others too."""
+        allowed = self.site_ids()
+        if allowed is None:
+            return
+        own = {site.pk for site in row.sites.all()}
+        if not own or not own <= allowed:
+            raise Problem(403, "site_not_allowed", "The id tag may charge at sites other than yours.")
+
+    def write(self, row: IdTag, values: dict[str, Any]) -> None:
+        sites = values.pop("sites", None)
+        status = values.pop("status", None)
+        created = row.pk is None
+        if not created:
+            self.check_sites(row)
+        if self.site_ids() is not None and (created or sites is not None) and not sites:
+            raise bad_request("/sites", "Name sites that you are limited to.", "site_not_allowed")
+        if status is not None:
+            wanted = status == "Blocked"
+            if created and values.get("blocked", wanted) != wanted:
+                raise bad_request("/blocked", "It contradicts status.", "contradiction")
+            if wanted != row.blocked or "blocked" not in values:
+                values["blocked"] = wanted
+        before = {name: getattr(row, name) for name in values}
+        sites_before = [] if created else sorted(site.slug for site in row.sites.all())
+        for name, value in values.items():
+            setattr(row, name, value)
+        try:
+            with transaction.atomic():
+                row.save(**({} if created else {"update_fields": {*values, "updated_at"}}))
+                if sites is not None:
+                    row.sites.set(sites)
+        except IntegrityError:
+            raise Problem(409, "id_tag_taken", "There is this id tag already.") from None
+        changes: dict[str, Any] = {
+            name: [None if created else before[name], value]
+            for name, value in values.items()
+            if created or before[name] != value
+        }
+        sites_after = sorted(site.slug for site in sites or [])
+        if sites is not None and sites_before != sites_after:
+            changes["sites"] = [sites_before, sites_after]
+        self.audit("create" if created else "change", row, changes)
+
+
+class IdTagList(_IdTags):
     query_parameters = frozenset({"blocked", "parent_id_tag"})
     paginated = True
 
@@ -133,7 +176,7 @@ class IdTagList(TenantAPIView):
         responses={200: schemas.page_of(schemas.ID_TAG)},
     )
     def get(self, request: Request) -> Response:
-        rows = boolean(request, IdTag.objects.prefetch_related("sites"), "blocked")
+        rows = boolean(request, self.rows(), "blocked")
         if "parent_id_tag" in request.query_params:
             rows = rows.filter(parent_id_tag__iexact=request.query_params["parent_id_tag"])
         return self.page(rows, id_tag_json)
@@ -148,15 +191,17 @@ class IdTagList(TenantAPIView):
         values = self.validated(IdTagWrite)
         if "id_tag" not in values:
             raise bad_request("/id_tag", "This member is required.", "required")
-        data = _write(self, IdTag(), values)
-        location = request.build_absolute_uri(quote(data["id_tag"], safe="") + "/")
-        return self.tagged(data, 201, {"Location": location})
+        row = IdTag()
+        self.write(row, values)
+        response = self.answer(row)
+        path = f"{raw_path(request._request)}{quote(row.id_tag, safe='')}/"
+        return self.created(response.data, path, ETag=response["ETag"])
 
 
-class IdTagDetail(TenantAPIView):
+class IdTagDetail(_IdTags):
     @extend_schema(operation_id="id_tags_read", summary="One id tag", responses={200: schemas.ID_TAG})
     def get(self, request: Request, id_tag: str) -> Response:
-        return self.tagged(id_tag_json(self._one(id_tag)))
+        return self.answer(self._found(self.rows(), id_tag))
 
     @extend_schema(
         operation_id="id_tags_replace",
@@ -165,7 +210,22 @@ class IdTagDetail(TenantAPIView):
         responses={200: schemas.ID_TAG, 201: schemas.ID_TAG},
     )
     def put(self, request: Request, id_tag: str) -> Response:
-        return self._save(id_tag, partial=False)
+        row = self._locked().filter(key=id_tag.upper()).first()
+        self.check_match(None if row is None else tag_of(row))
+        values = self._values(id_tag, partial=False)
+        if row is not None:
+            if "status" not in values and "blocked" not in values:
+                values["blocked"] = False
+            self.write(row, values)
+            return self.answer(row)
+        try:
+            check_id_tag(id_tag)
+        except ValidationError as error:
+            raise bad_request("/id_tag", error.messages[0], error.code or "invalid") from None
+        row = IdTag(id_tag=id_tag)
+        self.write(row, values)
+        response = self.answer(row)
+        return self.created(response.data, raw_path(request._request), ETag=response["ETag"])
 
     @extend_schema(
         operation_id="id_tags_change",
@@ -174,39 +234,32 @@ class IdTagDetail(TenantAPIView):
         responses={200: schemas.ID_TAG},
     )
     def patch(self, request: Request, id_tag: str) -> Response:
-        return self._save(id_tag, partial=True)
+        row = self._found(self._locked(), id_tag)
+        self.check_match(tag_of(row))
+        self.write(row, self._values(id_tag, partial=True))
+        return self.answer(row)
 
     @extend_schema(operation_id="id_tags_delete", summary="Delete an id tag", responses={204: None})
     def delete(self, request: Request, id_tag: str) -> Response:
-        row = self._one(id_tag)
-        self.check_match(id_tag_json(row))
+        row = self._found(self._locked(), id_tag)
+        self.check_match(tag_of(row))
+        self.check_sites(row)
         self.audit("delete", row)
         row.delete()
         return Response(status=204)
 
-    def _one(self, id_tag: str) -> IdTag:
-        row = IdTag.objects.prefetch_related("sites").filter(key=id_tag.upper()).first()
+    def _locked(self) -> QuerySet[IdTag]:
+        return self.rows().select_for_update(of=("self",))
+
+    def _found(self, rows: QuerySet[IdTag], id_tag: str) -> IdTag:
+        row = rows.filter(key=id_tag.upper()).first()
         if row is None:
             raise Problem(404, "not_found", "There is no such id tag.")
         return row
 
-    def _save(self, id_tag: str, *, partial: bool) -> Response:
-        with transaction.atomic():
-            row = IdTag.objects.prefetch_related("sites").filter(key=id_tag.upper()).first()
-            if row is None and partial:
-                raise Problem(404, "not_found", "There is no such id tag.")
-            self.check_match(id_tag_json(row) if row else None)
-            values = self.validated(IdTagWrite, partial=partial)
-            if values.get("id_tag", id_tag).upper() != id_tag.upper():
-                raise bad_request("/id_tag", "It differs from the id tag in the URL.", "id_tag_mismatch")
-            created = row is None
-            if row is None:
-                try:
-                    validate_id_tag(id_tag)
-                except ValidationError as error:
-                    raise bad_request("/id_tag", error.messages[0], error.code or "invalid") from None
-                row = IdTag(id_tag=id_tag)
-            # Kept as first registered.
-            values.pop("id_tag", None)
-            data = _write(self, row, values)
-        return self.tagged(data, 201 if created else 200)
+    def _values(self, id_tag: str, *, partial: bool) -> dict[str, Any]:
+        """The body's members; the id tag stays as first registered."""
+        values = self.validated(IdTagWrite, partial=partial)
+        if values.pop("id_tag", id_tag).upper() != id_tag.upper():
+            raise bad_request("/id_tag", "It differs from the id tag in the URL.", "id_tag_mismatch")
+        return values

@@ -9,8 +9,7 @@ from drf_spectacular.utils import OpenApiParameter
 from stations.models.charge_point import RegistrationStatus
 from stations.models.command import CommandStatus
 from stations.models.message import MessageType
-from tenants.api.pages import page_schema as page_of
-from tenants.api.schema import obj
+from tenants.api.schema import component, obj, page_of
 
 __all__ = ["page_of", "query"]
 
@@ -36,59 +35,97 @@ def enum(*values: str) -> dict[str, Any]:
     return {"type": "string", "enum": list(values)}
 
 
-CONNECTOR = obj(
+def described(schema: dict[str, Any], description: str) -> dict[str, Any]:
+    return {**schema, "description": description}
+
+
+CONNECTOR = component("Connector", obj(
     connector_id=INTEGER, status=TEXT, error_code=TEXT, info=TEXT, vendor_id=TEXT, vendor_error_code=TEXT,
-    status_at=TIME_OR_NULL, transaction=INTEGER_OR_NULL,
-)  # fmt: skip
-CHARGE_POINT = obj(
+    status_at=TIME_OR_NULL,
+    transaction=described(INTEGER_OR_NULL, "The one that runs here."),
+))  # fmt: skip
+CHARGE_POINT = component("ChargePoint", obj(
     optional=("password", "password_form"),
-    identity=TEXT, site=TEXT_OR_NULL, description=TEXT, serial_number=TEXT,
-    registration_status=enum(*RegistrationStatus.values), security_profile=INTEGER, disabled=BOOLEAN, strict=BOOLEAN,
-    assume_ocpp16=BOOLEAN, accept_any_id_tag=BOOLEAN, heartbeat_interval_seconds=INTEGER_OR_NULL,
-    call_timeout_seconds=INTEGER_OR_NULL, time_zone=TEXT, send_milliseconds=BOOLEAN, vendor=TEXT, model=TEXT,
-    firmware_version=TEXT, charge_point_serial_number=TEXT, charge_box_serial_number=TEXT, iccid=TEXT, imsi=TEXT,
-    meter_type=TEXT, meter_serial_number=TEXT, booted_at=TIME_OR_NULL, connected=BOOLEAN, connected_at=TIME_OR_NULL,
-    last_seen_at=TIME_OR_NULL, connectors=array(CONNECTOR), deviations=OBJECT, ocpp_url=TEXT, created_at=TIME,
-    updated_at=TIME,
-    password={**TEXT, "description": "Only in the answer that made it."},
-    password_form={**enum("text", "hexadecimal"), "description": "How a given password was read."},
-)  # fmt: skip
-CONFIGURATION_KEY = obj(
-    key=TEXT, value=TEXT_OR_NULL, readonly=BOOLEAN_OR_NULL, known=BOOLEAN, reported_at=TIME_OR_NULL,
-    desired_value=TEXT_OR_NULL, desired_at=TIME_OR_NULL, reboot_required=BOOLEAN, drift=BOOLEAN,
-)  # fmt: skip
-MESSAGE = obj(
-    direction=enum("in", "out"), message_type=enum(*MessageType.names), action=TEXT, message_id=TEXT, payload=ANY,
+    identity=TEXT,
+    site=described(TEXT_OR_NULL, "Its slug."),
+    description=TEXT, serial_number=TEXT, registration_status=enum(*RegistrationStatus.values),
+    security_profile=described({"type": "integer", "minimum": 0, "maximum": 3}, "0 is none, 3 client certificates."),
+    disabled=described(BOOLEAN, "Every connection is refused."),
+    strict=described(BOOLEAN, "Every deviation from the schemas of OCPP 1.6 is refused."),
+    assume_ocpp16=described(BOOLEAN, "It may connect without offering a subprotocol."),
+    accept_any_id_tag=described(BOOLEAN, "Free charging."),
+    accept_hexadecimal_password=BOOLEAN, heartbeat_interval_seconds=INTEGER_OR_NULL,
+    call_timeout_seconds=INTEGER_OR_NULL,
+    time_zone=described(TEXT, "For times that it sends without one; empty is UTC."),
+    send_milliseconds=BOOLEAN, vendor=TEXT, model=TEXT, firmware_version=TEXT, charge_point_serial_number=TEXT,
+    charge_box_serial_number=TEXT, iccid=TEXT, imsi=TEXT, meter_type=TEXT, meter_serial_number=TEXT,
+    booted_at=TIME_OR_NULL, connected=BOOLEAN, connected_at=TIME_OR_NULL, disconnected_at=TIME_OR_NULL,
+    last_seen_at=TIME_OR_NULL, connectors=array(CONNECTOR),
+    deviations=described(
+        {"type": "object", "additionalProperties": obj(pointer=TEXT, detail=TEXT, at=TIME)},
+        "Tolerated deviations from the schemas, one of each kind, by `Action:kind`.",
+    ),
+    ocpp_url=described(TEXT, "What the charge point dials."),
+    has_password=BOOLEAN, created_at=TIME, updated_at=TIME,
+    password=described(TEXT, "Only in the answer that made it."),
+    password_form=described(enum("text", "hexadecimal"), "How a given password was read."),
+))  # fmt: skip
+CONFIGURATION_KEY = component("ConfigurationKey", obj(
+    key=TEXT, value=TEXT_OR_NULL, readonly=BOOLEAN_OR_NULL,
+    known=described(BOOLEAN, "False when the charge point said that it does not know the key."),
+    reported_at=TIME_OR_NULL, desired_value=TEXT_OR_NULL, desired_at=TIME_OR_NULL, reboot_required=BOOLEAN,
+    drift=described(BOOLEAN, "The value differs from the one desired."),
+))  # fmt: skip
+MESSAGE = component("Message", obj(
+    id=INTEGER,
+    direction=described(enum("in", "out"), "From or to the charge point."),
+    message_type=enum(*MessageType.names), action=TEXT, message_id=TEXT,
+    payload=described(ANY, "The OCPP JSON, secrets masked; the text of a frame that is not OCPP-J."),
     received_at=TIME, latency_ms=NUMBER_OR_NULL, error=TEXT,
-)  # fmt: skip
-CONNECTION_ATTEMPT = obj(
-    at=TIME, identity=TEXT, address=TEXT, accepted=BOOLEAN, http_status=INTEGER, reason=TEXT, remedy=TEXT,
+))  # fmt: skip
+CONNECTION_ATTEMPT = component("ConnectionAttempt", obj(
+    at=TIME, identity=TEXT, address=TEXT, accepted=BOOLEAN, http_status=INTEGER,
+    reason=described(TEXT, "Stable, for programs; empty when accepted."),
+    remedy=described(TEXT, "What to do about it."),
     security_profile=INTEGER_OR_NULL, subprotocols=TEXT, user_agent=TEXT, tls_version=TEXT, tls_cipher=TEXT,
     client_certificate=TEXT,
-)  # fmt: skip
-COMMAND = obj(
-    id=INTEGER, charge_point=TEXT, action=TEXT, payload=OBJECT, requested_by=TEXT, reason=TEXT,
-    status=enum(*CommandStatus.values), warnings=array(obj(code=TEXT, detail=TEXT)), response=OBJECT_OR_NULL,
-    error=OBJECT_OR_NULL, effect=OBJECT_OR_NULL, batch=INTEGER_OR_NULL, created_at=TIME, sent_at=TIME_OR_NULL,
-    answered_at=TIME_OR_NULL, expires_at=TIME,
-)  # fmt: skip
-COMMAND_BATCH = obj(id=INTEGER, action=TEXT, requested_by=TEXT, created_at=TIME, commands=array(COMMAND))
-TRANSACTION = obj(
-    id=INTEGER, charge_point=TEXT, connector_id=INTEGER, id_tag=TEXT, started_at=TIME, started_received_at=TIME,
+))  # fmt: skip
+COMMAND = component("Command", obj(
+    id=INTEGER, charge_point=TEXT, action=TEXT,
+    payload=described(OBJECT, "The OCPP request, secrets masked."),
+    requested_by=TEXT, reason=TEXT, status=enum(*CommandStatus.values),
+    warnings=described(array(obj(code=TEXT, detail=TEXT)), "What is unwise about it, but no reason not to send it."),
+    response=described(ANY, "The payload of the CALLRESULT as received, or null."),
+    error=described(OBJECT_OR_NULL, "The CALLERROR: code, description, details."),
+    effect=described(OBJECT_OR_NULL, "What came of it, such as `transaction` or `boot`."),
+    batch=INTEGER_OR_NULL, created_at=TIME, sent_at=TIME_OR_NULL, answered_at=TIME_OR_NULL, expires_at=TIME,
+))  # fmt: skip
+COMMAND_BATCH = component("CommandBatch", obj(
+    id=INTEGER, action=TEXT, requested_by=TEXT, created_at=TIME, commands=array(COMMAND),
+    skipped=described(array(obj(charge_point=TEXT, code=TEXT)), "Charge points that are disabled."),
+))  # fmt: skip
+TRANSACTION = component("Transaction", obj(
+    id=described(INTEGER, "The OCPP transactionId."),
+    charge_point=TEXT, connector_id=INTEGER, id_tag=TEXT, started_at=TIME, started_received_at=TIME,
     stopped_at=TIME_OR_NULL, stopped_received_at=TIME_OR_NULL, active=BOOLEAN, meter_start_wh=INTEGER,
-    meter_stop_wh=INTEGER_OR_NULL, energy_wh=NUMBER_OR_NULL, power_w=NUMBER_OR_NULL, stop_reason=TEXT,
-    stop_id_tag=TEXT, id_tag_status=TEXT, parent_id_tag=TEXT, reservation_id=INTEGER_OR_NULL, flags=array(TEXT),
+    meter_stop_wh=INTEGER_OR_NULL,
+    energy_wh=described(NUMBER_OR_NULL, "So far while active; null when no usable reading has come."),
+    power_w=described(NUMBER_OR_NULL, "The latest while active."),
+    stop_reason=TEXT, stop_id_tag=TEXT, id_tag_status=TEXT, parent_id_tag=TEXT, reservation_id=INTEGER_OR_NULL,
+    flags=described(array(TEXT), "Why it is held back from billing."),
     started_by_command=INTEGER_OR_NULL,
-)  # fmt: skip
-METER_VALUE = obj(
+))  # fmt: skip
+METER_VALUE = component("MeterValue", obj(
     timestamp=TIME, received_at=TIME, connector_id=INTEGER, energy_wh=NUMBER_OR_NULL, power_w=NUMBER_OR_NULL,
-    soc_percent=NUMBER_OR_NULL, sampled_value=array(OBJECT),
-)  # fmt: skip
-ID_TAG = obj(
+    soc_percent=NUMBER_OR_NULL,
+    sampled_value=described(array(OBJECT), "The OCPP list, untouched."),
+))  # fmt: skip
+ID_TAG = component("IdTag", obj(
     id_tag=TEXT, status=enum("Accepted", "Blocked"), blocked=BOOLEAN, description=TEXT, driver=TEXT,
-    parent_id_tag=TEXT_OR_NULL, groups=array(TEXT), sites=array(TEXT), expiry_date=TIME_OR_NULL,
-    max_active_transactions=INTEGER_OR_NULL, created_at=TIME, updated_at=TIME,
-)  # fmt: skip
+    parent_id_tag=TEXT_OR_NULL, groups=array(TEXT),
+    sites=described(array(TEXT), "Slugs of the sites where it may charge; empty means everywhere."),
+    expiry_date=TIME_OR_NULL, max_active_transactions=INTEGER_OR_NULL, created_at=TIME, updated_at=TIME,
+))  # fmt: skip
 
 
 _QUERY: dict[str, tuple[dict[str, Any], str]] = {
@@ -102,6 +139,7 @@ _QUERY: dict[str, tuple[dict[str, Any], str]] = {
     "connector_id": ({"type": "integer", "minimum": 0}, "The number of a connector."),
     "direction": (enum("in", "out"), "From or to the charge point."),
     "id_tag": (TEXT, "An id tag, in any case."),
+    "identity": (TEXT, "The identity that dialled in."),
     "message_type": (enum(*MessageType.names), "The kind of frame."),
     "model": (TEXT, "As reported at boot."),
     "parent_id_tag": (TEXT, "A group, in any case."),

@@ -12,14 +12,23 @@ from rest_framework.response import Response
 
 from stations import transactions
 from stations.api import schemas
-from stations.api.filters import MAX_INT32, flag, instant, site_filter, whole_number
+from stations.api.filters import flag, instant, site_filter, whole_number
+from stations.api.visibility import at_sites_of
 from stations.models import MeterValue, Transaction
+from tenants.api.fields import Text
 from tenants.api.problems import Problem
-from tenants.api.views import TenantAPIView
+from tenants.api.views import StrictSerializer, TenantAPIView
 from tenants.models import ApiScope
 
 
+class CloseWrite(StrictSerializer):
+    """Why the record is closed, for the audit log."""
+
+    reason = Text(max_length=500, required=False, default="", allow_blank=True)
+
+
 def transaction_json(tx: Transaction) -> dict[str, Any]:
+    """The resource; `tx` comes from with_latest_reading()."""
     return {
         "id": tx.pk,
         "charge_point": tx.charge_point.identity,
@@ -60,12 +69,11 @@ class _Transactions(TenantAPIView):
     write_scope = ApiScope.OPERATE
 
     def rows(self) -> QuerySet[Transaction]:
-        rows: QuerySet[Transaction] = Transaction.objects.select_related("charge_point").with_latest_reading()
-        sites = self.site_ids()
-        return rows if sites is None else rows.filter(charge_point__site_id__in=sites)
+        rows = Transaction.objects.select_related("charge_point").with_latest_reading()
+        return at_sites_of(self, rows, "charge_point__site_id")
 
     def one(self, pk: int) -> Transaction:
-        tx = self.rows().filter(pk=pk).first() if pk <= MAX_INT32 else None
+        tx = self.rows().filter(pk=pk).first()
         if tx is None:
             raise Problem(404, "not_found", "There is no such transaction.")
         return tx
@@ -111,7 +119,7 @@ class TransactionDetail(_Transactions):
 
 
 class TransactionMeterValueList(_Transactions):
-    cursor_fields = ("timestamp", "pk")
+    cursor_order = ("-timestamp", "-pk")
     paginated = True
 
     @extend_schema(
@@ -127,13 +135,16 @@ class TransactionClose(_Transactions):
     @extend_schema(
         operation_id="transactions_close",
         summary="Close the record of a transaction whose stop will not come; nothing is sent",
-        request=None,
+        request=CloseWrite,
         responses={200: schemas.TRANSACTION},
     )
     def post(self, request: Request, pk: int) -> Response:
-        tx = self.one(pk)
+        reason = self.validated(CloseWrite)["reason"]
+        self.one(pk)
+        # Locked, so that the stop, if it comes at this moment after all, waits and is then taken in.
+        tx = Transaction.objects.select_for_update().get(pk=pk)
         if not tx.active:
             raise Problem(409, "not_active", "The transaction has ended.")
         transactions.close_by_operator(tx, datetime.now(UTC))
-        self.audit("close", tx)
+        self.audit("close", tx, {"reason": ["", reason]} if reason else None)
         return Response(transaction_json(self.one(pk)))

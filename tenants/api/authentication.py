@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from rest_framework.authentication import BaseAuthentication, SessionAuthentication
-from rest_framework.exceptions import AuthenticationFailed
+from rest_framework.exceptions import AuthenticationFailed, PermissionDenied
 from rest_framework.request import Request
 
 from tenants.models import ApiKey
@@ -34,10 +34,21 @@ class ApiKeyAuthentication(BaseAuthentication):
 
 
 class MembershipSessionAuthentication(SessionAuthentication):
-    """A signed-in person with a tenant (TenantMiddleware); CSRF is enforced. `request.auth` is the Membership."""
+    """A signed-in person with a tenant (TenantMiddleware); CSRF is enforced.
+
+    `request.auth` is the Membership, None for a superuser who is no member.
+    """
 
     def authenticate(self, request: Request) -> tuple[Any, Any] | None:
         found = super().authenticate(request)
-        if found is None or getattr(request._request, "tenant", None) is None:
+        if found is None:
             return None
+        if getattr(request._request, "tenant", None) is None:
+            raise PermissionDenied("You work for no tenant.", code="no_tenant")
         return found[0], request._request.membership
+
+    def enforce_csrf(self, request: Request) -> None:
+        try:
+            super().enforce_csrf(request)
+        except PermissionDenied as error:
+            raise PermissionDenied(str(error.detail), code="csrf_failed") from None

@@ -13,19 +13,22 @@ from tenants.permissions import has_scope
 
 
 class HasScope(BasePermission):
-    """Reading needs `read`, writing `manage`, or what the view's `write_scope` says."""
+    """Reading needs `read`, writing `manage`, or what the view's `read_scope` and `write_scope` say."""
 
     def has_permission(self, request: Request, view: Any) -> bool:
         user = request.user
         if request.auth is None and not (user is not None and user.is_authenticated):
             return False
-        scope = ApiScope.READ if request.method in SAFE_METHODS else getattr(view, "write_scope", ApiScope.MANAGE)
+        if request.method in SAFE_METHODS:
+            scope = getattr(view, "read_scope", ApiScope.READ)
+        else:
+            scope = getattr(view, "write_scope", ApiScope.MANAGE)
         if may(request, scope):
             return True
         tenant = tenant_of(request)
         if tenant is not None and tenant.is_suspended:
             raise Problem(403, "tenant_suspended", "The tenant is suspended: it can be read, not changed.")
-        raise Problem(403, "missing_scope", f"This needs the scope {scope}.")
+        raise Problem(403, "missing_scope", f"This needs the scope {ApiScope(scope).value}.")
 
 
 def may(request: Request, scope: str) -> bool:

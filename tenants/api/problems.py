@@ -12,8 +12,10 @@ from http import HTTPStatus
 from typing import Any
 
 import orjson
-from django.core.exceptions import PermissionDenied, ValidationError
+from django.core.exceptions import PermissionDenied, RequestDataTooBig, ValidationError
+from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse
+from django.views.decorators.csrf import csrf_exempt
 from rest_framework import exceptions, serializers
 from rest_framework.response import Response
 from rest_framework.settings import api_settings
@@ -21,6 +23,7 @@ from rest_framework.settings import api_settings
 logger = logging.getLogger(__name__)
 
 CONTENT_TYPE = "application/problem+json"
+INVALID = "The request is not valid."
 
 
 class Problem(exceptions.APIException):
@@ -44,9 +47,7 @@ class Problem(exceptions.APIException):
 
 def bad_request(pointer: str, detail: str, code: str) -> Problem:
     """400 for one member of the request."""
-    return Problem(
-        400, "invalid", "The request is not valid.", errors=[{"pointer": pointer, "detail": detail, "code": code}]
-    )
+    return Problem(400, "invalid", INVALID, errors=[{"pointer": pointer, "detail": detail, "code": code}])
 
 
 def document(status: int, code: str, detail: str, errors: Iterable[Mapping[str, str]] = ()) -> dict[str, Any]:
@@ -65,42 +66,43 @@ def document(status: int, code: str, detail: str, errors: Iterable[Mapping[str, 
 
 
 def exception_handler(error: Exception, context: dict[str, Any]) -> Response | None:
-    """DRF's hook: translate `error`; None leaves it to Django, whose 500 is `server_error` below."""
-    headers: dict[str, str] = {}
-    if isinstance(error, Problem):
-        status, code, detail, errors, headers = (
-            error.status_code,
-            error.code,
-            str(error.detail),
-            error.errors,
-            error.headers,
-        )
-    elif isinstance(error, serializers.ValidationError):
-        status, code, detail = 400, "invalid", "The request is not valid."
-        errors = list(_pointed(error.get_full_details(), ""))
-    elif isinstance(error, ValidationError):
-        status, code, detail = 400, "invalid", "The request is not valid."
-        errors = list(_pointed_django(error))
-    elif isinstance(error, Http404 | exceptions.NotFound):
-        status, code, detail, errors = 404, "not_found", "There is no such object.", []
-    elif isinstance(error, PermissionDenied):
-        status, code, detail, errors = 403, "permission_denied", "You may not do this.", []
-    elif isinstance(error, exceptions.APIException):
-        status, code, detail, errors = _of_framework(error)
-        if getattr(error, "auth_header", None):
-            headers["WWW-Authenticate"] = error.auth_header
-        if isinstance(error, exceptions.Throttled) and error.wait is not None:
-            headers["Retry-After"] = str(int(error.wait) + 1)
-    else:
+    """DRF's hook: translate `error`; None leaves it to Django, whose 500 is answered in csms/urls.py."""
+    problem = _translated(error)
+    if problem is None:
         return None
-    response = Response(document(status, code, detail, errors), status=status, headers=headers)
+    body = document(problem.status_code, problem.code, str(problem.detail), problem.errors)
+    response = Response(body, status=problem.status_code, headers=problem.headers)
     response.content_type = CONTENT_TYPE
     return response
 
 
-def _of_framework(error: exceptions.APIException) -> tuple[int, str, str, list[Mapping[str, str]]]:
-    codes = error.get_codes()
-    return error.status_code, codes if isinstance(codes, str) else "error", str(error.detail), []
+def _translated(error: Exception) -> Problem | None:
+    if isinstance(error, Problem):
+        return error
+    if isinstance(error, serializers.ValidationError):
+        return Problem(400, "invalid", INVALID, errors=_pointed(error.get_full_details(), ""))
+    if isinstance(error, ValidationError):
+        return Problem(400, "invalid", INVALID, errors=_pointed_django(error))
+    if isinstance(error, Http404 | exceptions.NotFound):
+        return Problem(404, "not_found", "There is no such object.")
+    if isinstance(error, PermissionDenied):
+        return Problem(403, "permission_denied", "You may not do this.")
+    if isinstance(error, RequestDataTooBig):
+        return Problem(413, "body_too_large", "The body is too large.")
+    if isinstance(error, OperationalError | InterfaceError):
+        logger.error("A request was answered with 503: the database failed (%s)", error)
+        return Problem(503, "unavailable", "The database cannot be reached.", headers={"Retry-After": "5"})
+    if isinstance(error, exceptions.APIException):
+        headers = {}
+        if getattr(error, "auth_header", None):
+            headers["WWW-Authenticate"] = error.auth_header
+        if isinstance(error, exceptions.Throttled) and error.wait is not None:
+            headers["Retry-After"] = str(int(error.wait))
+        codes = error.get_codes()
+        return Problem(
+            error.status_code, codes if isinstance(codes, str) else "error", str(error.detail), headers=headers
+        )
+    return None
 
 
 def _pointed(details: Any, pointer: str) -> Iterable[dict[str, str]]:
@@ -140,6 +142,8 @@ def answer(status: int, code: str, detail: str) -> HttpResponse:
     return HttpResponse(orjson.dumps(document(status, code, detail)), status=status, content_type=CONTENT_TYPE)
 
 
+@csrf_exempt
 def not_found(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
     """For a path under /api/ that leads nowhere."""
-    return answer(404, "not_found", "There is nothing at this path.")
+    slash = "" if request.path.endswith("/") else " Paths end with a slash."
+    return answer(404, "not_found", f"There is nothing at this path.{slash}")

@@ -1,0 +1,84 @@
+"""Registering a charge point: what REST and the admin ask of one, its password, and the URL it dials.
+
+Changes of a charge point are saved column by column: its row also holds the live state of the connection, which the
+lanes write at the same time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from urllib.parse import quote, urlsplit
+
+from django.conf import settings
+
+from stations import commands, credentials
+from stations.models import ChargePoint
+from stations.models.charge_point import SecurityProfile
+from tenants.models import Tenant
+
+WITH_PASSWORD = (SecurityProfile.BASIC, SecurityProfile.TLS_BASIC)
+
+
+class RegistrationRefused(Exception):
+    """A charge point that cannot be as asked; `code` is stable, `member` the field it is about ("" none)."""
+
+    def __init__(self, code: str, member: str, detail: str) -> None:
+        super().__init__(detail)
+        self.code = code
+        self.member = member
+        self.detail = detail
+
+
+def check(charge_point: ChargePoint, tenant: Tenant) -> None:
+    """Raise RegistrationRefused (`colon_in_identity`, `charge_point_limit`) for what no handshake would let in."""
+    if charge_point.security_profile in WITH_PASSWORD and ":" in charge_point.identity:
+        # HTTP Basic ends the user name at the first colon.
+        raise RegistrationRefused(
+            "colon_in_identity", "identity", "An identity with a colon cannot be used with a password."
+        )
+    limit = tenant.max_charge_points
+    if charge_point.pk is None and limit is not None and ChargePoint.objects.count() >= limit:
+        raise RegistrationRefused(
+            "charge_point_limit", "", f"The tenant has reached its number of charge points ({limit})."
+        )
+
+
+def needs_password(charge_point: ChargePoint) -> bool:
+    """Whether its security profile asks for a password and it has none."""
+    return charge_point.security_profile in WITH_PASSWORD and not charge_point.password_hash
+
+
+def set_password(charge_point: ChargePoint, typed: str) -> str:
+    """Give `charge_point` (not saved here) the typed password; says how it was read, `text` or `hexadecimal`.
+
+    Raises credentials.InvalidPassword.
+    """
+    raw = credentials.canonical(typed)
+    charge_point.password_hash = credentials.hashed(raw, generated=False)
+    return "text" if raw == typed.encode() else "hexadecimal"
+
+
+def make_password(charge_point: ChargePoint) -> str:
+    """Give `charge_point` (not saved here) a new password; returns it, to be shown once."""
+    password = credentials.generate()
+    charge_point.password_hash = credentials.hashed(password.encode(), generated=True)
+    return password
+
+
+def save(charge_point: ChargePoint, columns: Iterable[str]) -> None:
+    """Save these columns, all of them when the row is new; ends the connection of one that is disabled now."""
+    if charge_point.pk is None:
+        charge_point.save(force_insert=True)
+        return
+    charge_point.save(update_fields={*columns, "updated_at"})
+    if charge_point.disabled and charge_point.connected:
+        # Its connection looks at the row, and closes.
+        commands.ring_on_commit([charge_point.pk])
+
+
+def connection_url(charge_point: ChargePoint, tenant: Tenant) -> str:
+    """What a charge point is given as URL of its central system, with its identity as the last part."""
+    public = urlsplit(settings.CSMS_PUBLIC_URL)
+    encrypted = public.scheme == "https" or charge_point.security_profile >= SecurityProfile.TLS_BASIC
+    identity = quote(charge_point.identity, safe="")
+    return f"{'wss' if encrypted else 'ws'}://{public.netloc}{public.path}/ocpp/{tenant.slug}/{identity}"
