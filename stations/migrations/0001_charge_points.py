@@ -486,7 +486,7 @@ class Migration(migrations.Migration):
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
                 ("id_tag", models.CharField(max_length=20, validators=[stations.models.id_tag.validate_id_tag])),
-                ("key", models.CharField(editable=False, max_length=20)),
+                ("key", models.CharField(editable=False, max_length=60)),
                 ("description", models.CharField(blank=True, max_length=200)),
                 (
                     "driver",

@@ -28,7 +28,8 @@ class IdTag(TenantModel):
     """One idTag of one tenant; `parent_id_tag` groups tags and need not be a tag itself (OCPP 1.6 section 3.10)."""
 
     id_tag = models.CharField(max_length=20, validators=[validate_id_tag])
-    key = models.CharField(max_length=20, editable=False)
+    # Upper case may be longer than what it was made of: "ß" becomes "SS".
+    key = models.CharField(max_length=60, editable=False)
     description = models.CharField(max_length=200, blank=True)
     driver = models.CharField(max_length=200, blank=True, help_text="Whose it is: a name or your own customer number.")
     parent_id_tag = models.CharField(max_length=20, blank=True)
