@@ -34,7 +34,7 @@ WRITABLE = (
 
 
 class IdTagWrite(StrictSerializer):
-    """What may be written. `blocked` is `status` in another form: whichever of the two differs from the row counts."""
+    """What may be written. `blocked` is `status` in another form; given together they must agree."""
 
     shown_only = frozenset({"created_at", "updated_at"})
 
@@ -57,13 +57,25 @@ class IdTagWrite(StrictSerializer):
     expiry_date = Instant(required=False, default=None, allow_null=True)
     max_active_transactions = Integer(min_value=1, max_value=MAX_INT32, required=False, default=None, allow_null=True)
 
+    def validate(self, values: dict[str, Any]) -> dict[str, Any]:
+        status = values.pop("status", None)
+        if status is not None:
+            blocked = status == "Blocked"
+            if values.setdefault("blocked", blocked) != blocked:
+                raise serializers.ValidationError(
+                    {"blocked": [serializers.ErrorDetail("It contradicts status.", code="contradiction")]}
+                )
+        elif not self.partial:
+            values.setdefault("blocked", False)
+        return values
+
     def validate_id_tag(self, id_tag: str) -> str:
-        check_id_tag(id_tag)
+        validate_id_tag(id_tag)
         return id_tag
 
     def validate_parent_id_tag(self, parent_id_tag: str | None) -> str:
         if parent_id_tag:
-            check_id_tag(parent_id_tag)
+            validate_id_tag(parent_id_tag)
         return parent_id_tag or ""
 
     def validate_groups(self, groups: list[str]) -> list[str]:
@@ -80,13 +92,6 @@ class IdTagWrite(StrictSerializer):
         if unknown:
             raise serializers.ValidationError(unknown)
         return [found[slug] for slug in dict.fromkeys(slugs)]
-
-
-def check_id_tag(id_tag: str) -> None:
-    """Raise ValidationError for what cannot be an id tag, in upper case too ("ß" has two letters there)."""
-    validate_id_tag(id_tag)
-    if len(id_tag.upper()) > MAX_ID_TAG:
-        raise ValidationError("An id tag has 1 to 20 characters, also in upper case.", code="invalid_length")
 
 
 def id_tag_json(row: IdTag) -> dict[str, Any]:
@@ -131,18 +136,11 @@ class _IdTags(TenantAPIView):
 
     def write(self, row: IdTag, values: dict[str, Any]) -> None:
         sites = values.pop("sites", None)
-        status = values.pop("status", None)
         created = row.pk is None
         if not created:
             self.check_sites(row)
         if self.site_ids() is not None and (created or sites is not None) and not sites:
             raise bad_request("/sites", "Name sites that you are limited to.", "site_not_allowed")
-        if status is not None:
-            wanted = status == "Blocked"
-            if created and values.get("blocked", wanted) != wanted:
-                raise bad_request("/blocked", "It contradicts status.", "contradiction")
-            if wanted != row.blocked or "blocked" not in values:
-                values["blocked"] = wanted
         before = {name: getattr(row, name) for name in values}
         sites_before = [] if created else sorted(site.slug for site in row.sites.all())
         for name, value in values.items():
@@ -214,12 +212,10 @@ class IdTagDetail(_IdTags):
         self.check_match(None if row is None else tag_of(row))
         values = self._values(id_tag, partial=False)
         if row is not None:
-            if "status" not in values and "blocked" not in values:
-                values["blocked"] = False
             self.write(row, values)
             return self.answer(row)
         try:
-            check_id_tag(id_tag)
+            validate_id_tag(id_tag)
         except ValidationError as error:
             raise bad_request("/id_tag", error.messages[0], error.code or "invalid") from None
         row = IdTag(id_tag=id_tag)
