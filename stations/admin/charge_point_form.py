@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import quote, urlsplit
 
 from django import forms
-from django.conf import settings
 from django.core.exceptions import ValidationError
 from unfold.widgets import UnfoldAdminTextInputWidget
 
-from stations import credentials
+from stations import credentials, registration
 from stations.models import ChargePoint
-from stations.models.charge_point import SecurityProfile
 from tenants.admin.scoped import ConfirmForm
-from tenants.models import Tenant
 
-WITH_PASSWORD = (SecurityProfile.BASIC, SecurityProfile.TLS_BASIC)
 RULES = "16 to 20 characters, or 32 to 40 hexadecimal digits. Empty: one is made. It is shown once, after saving."
 TOLERANCES = (
     "strict",
@@ -28,14 +23,6 @@ TOLERANCES = (
     "heartbeat_interval_seconds",
     "call_timeout_seconds",
 )
-
-
-def connection_url(charge_point: ChargePoint, tenant: Tenant) -> str:
-    """What a charge point is given as URL of its central system, with its identity as the last part."""
-    public = urlsplit(settings.CSMS_PUBLIC_URL)
-    encrypted = public.scheme == "https" or charge_point.security_profile >= SecurityProfile.TLS_BASIC
-    identity = quote(charge_point.identity, safe="")
-    return f"{'wss' if encrypted else 'ws'}://{public.netloc}{public.path}/ocpp/{tenant.slug}/{identity}"
 
 
 def password_field(help_text: str) -> forms.CharField:
@@ -58,14 +45,12 @@ def checked_password(typed: str) -> str:
     return typed
 
 
-def set_password(charge_point: ChargePoint, typed: str) -> str:
+def give_password(charge_point: ChargePoint, typed: str) -> str:
     """Give `charge_point` (not saved here) the typed password, or a new one; returns it, to be shown once."""
     if typed:
-        charge_point.password_hash = credentials.hashed(credentials.canonical(typed), generated=False)
+        registration.set_password(charge_point, typed)
         return typed
-    password = credentials.generate()
-    charge_point.password_hash = credentials.hashed(password.encode(), generated=True)
-    return password
+    return registration.make_password(charge_point)
 
 
 class ChargePointForm(forms.ModelForm):
@@ -108,13 +93,13 @@ class ChargePointForm(forms.ModelForm):
         cleaned: dict[str, Any] = super().clean() or self.cleaned_data
         profile = cleaned.get("security_profile", self.instance.security_profile)
         identity = cleaned.get("identity", self.instance.identity)
-        if profile in WITH_PASSWORD and ":" in (identity or ""):
+        if profile in registration.WITH_PASSWORD and ":" in (identity or ""):
             # HTTP Basic ends the user name at the first colon.
             self.add_error(
                 "identity" if "identity" in self.fields else "security_profile",
                 "An identity with a colon cannot be used with a password.",
             )
-        if cleaned.get("password") and profile not in WITH_PASSWORD:
+        if cleaned.get("password") and profile not in registration.WITH_PASSWORD:
             self.add_error("password", "This security profile has no password.")
         tenant = self.request.tenant
         limit = tenant.max_charge_points

@@ -15,14 +15,13 @@ from django.utils.safestring import SafeString
 from unfold.decorators import action, display
 from unfold.enums import ActionVariant
 
+from stations import registration
 from stations.admin.actions import CommandActions
 from stations.admin.charge_point_form import (
     TOLERANCES,
-    WITH_PASSWORD,
     ChargePointForm,
     NewPasswordForm,
-    connection_url,
-    set_password,
+    give_password,
 )
 from stations.admin.dialogs import id_tag_options, option_tags
 from stations.admin.panels import PANELS
@@ -165,9 +164,9 @@ class ChargePointAdmin(CommandActions):
             "subtitle": None,
             "tabs": (("overview", "Overview"), *LAZY_TABS, ("general", "Settings")),
             "lazy_tabs": LAZY_TABS,
-            "connection_url": connection_url(charge_point, request.tenant),
+            "connection_url": registration.connection_url(charge_point, request.tenant),
             "has_password": bool(charge_point.password_hash),
-            "wants_password": charge_point.security_profile in WITH_PASSWORD,
+            "wants_password": charge_point.security_profile in registration.WITH_PASSWORD,
         }
         return super().change_view(request, object_id, form_url, {**extra, **(extra_context or {})})
 
@@ -204,13 +203,16 @@ class ChargePointAdmin(CommandActions):
     # --- writing ------------------------------------------------------------------------------------------------------
     def save_model(self, request: Any, obj: ChargePoint, form: Any, change: bool) -> None:
         password = None
-        if not change and obj.security_profile in WITH_PASSWORD:
-            password = set_password(obj, form.cleaned_data["password"])
+        if not change and obj.security_profile in registration.WITH_PASSWORD:
+            password = give_password(obj, form.cleaned_data["password"])
         super().save_model(request, obj, form, change)
         if password is not None:
             messages.warning(request, secret_message(f"The password of {obj.identity}:", password))
-        elif obj.security_profile in WITH_PASSWORD and not obj.password_hash:
+        elif obj.security_profile in registration.WITH_PASSWORD and not obj.password_hash:
             messages.warning(request, f"{obj.identity} has no password yet, so it cannot connect: press New password.")
+
+    def save_row(self, obj: ChargePoint, form: Any) -> None:
+        registration.save(obj, form.changed_data)
 
     @action(
         description="New password",
@@ -227,7 +229,7 @@ class ChargePointAdmin(CommandActions):
     )
     def new_password(self, request: HttpRequest, form: Any, object_id: str) -> HttpResponse:
         charge_point = form.row
-        password = set_password(charge_point, form.cleaned_data["password"])
+        password = give_password(charge_point, form.cleaned_data["password"])
         with transaction.atomic():
             charge_point.save(update_fields=["password_hash", "updated_at"])
             self.audit(request, "new password", charge_point)

@@ -7,7 +7,7 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.db import models
 
-from tenants.scoped import TenantManager, TenantModel, TenantQuerySet
+from tenants.scoped import TenantModel
 
 
 def validate_id_tag(id_tag: str) -> None:
@@ -16,12 +16,6 @@ def validate_id_tag(id_tag: str) -> None:
         raise ValidationError("An id tag has 1 to 20 characters.", code="invalid_length")
     if any(not character.isprintable() for character in id_tag):
         raise ValidationError("An id tag contains no control characters.", code="control_character")
-
-
-class IdTagQuerySet(TenantQuerySet["IdTag"]):
-    def matching(self, id_tags: list[str]) -> IdTagQuerySet:
-        """Rows of these idTags in whatever case they are written."""
-        return self.filter(key__in={id_tag.upper() for id_tag in id_tags})
 
 
 class IdTag(TenantModel):
@@ -42,8 +36,6 @@ class IdTag(TenantModel):
     )
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
-
-    objects = TenantManager.from_queryset(IdTagQuerySet)()
 
     class Meta(TenantModel.Meta):
         ordering = ["-id"]

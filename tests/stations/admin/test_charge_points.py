@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from django.contrib import admin
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -295,3 +297,14 @@ def test_viewer_reads_the_settings_without_a_form(owner: Client, in_tenant_a: Te
     page = text_of(sign_in(in_tenant_a, Role.VIEWER).get(url("stations_chargepoint_change", charge_point.pk)))
     assert 'name="description"' not in page
     assert "Security profile" in page
+
+
+def test_editing_leaves_a_connection_made_meanwhile_alone(in_tenant_a: Tenant) -> None:
+    charge_point = ChargePoint.objects.create(identity="LIVE", connection_generation=1)
+    read_before = ChargePoint.objects.get(pk=charge_point.pk)
+    ChargePoint.objects.filter(pk=charge_point.pk).update(connection_generation=2, connected=True)
+    read_before.description = "changed"
+    form = SimpleNamespace(changed_data=["description"])
+    admin.site.get_model_admin(ChargePoint).save_row(read_before, form)
+    now = ChargePoint.objects.get(pk=charge_point.pk)
+    assert (now.description, now.connection_generation, now.connected) == ("changed", 2, True)
