@@ -28,13 +28,17 @@ from asgiref.sync import async_to_sync
 from channels.layers import get_channel_layer
 from django.db import connection, transaction
 
-from csms.ocppj.payloads import Problem, order_call, parse_result, validate_call
+from csms.ocppj.payloads import order_call, parse_result, validate_call
 from stations.masking import is_secret_key, masked
 from stations.models import ChargePoint, Command, CommandBatch, Connector, Transaction
 from stations.models.charge_point import RegistrationStatus
 from stations.models.command import OPEN_STATUSES, CommandStatus
-from stations.ocpp.actions import TO_CHARGE_POINT
+from stations.ocpp.actions import COMPLETE, QUEUED, TO_CHARGE_POINT, WARNINGS, WITHOUT_ANSWER
+from stations.refusal import CommandRefused
 from tenants.models import Tenant
+from tenants.scope import tenant_scope
+
+__all__ = ["CommandRefused", "enqueue", "enqueue_many"]
 
 logger = logging.getLogger(__name__)
 
@@ -46,24 +50,20 @@ TIME_TO_LIVE_SECONDS = {
     "UnlockConnector": MINUTE,
     "TriggerMessage": MINUTE,
     "ReserveNow": MINUTE,
+    "CancelReservation": 60 * MINUTE,
     "Reset": 5 * MINUTE,
     "DataTransfer": 5 * MINUTE,
+    "GetCompositeSchedule": 5 * MINUTE,
+    "GetLocalListVersion": 5 * MINUTE,
 }
 DEFAULT_TIME_TO_LIVE_SECONDS = WEEK
 # Sending these twice does what sending them once does.
-IDEMPOTENT = {"ChangeAvailability", "ChangeConfiguration", "ClearCache", "GetConfiguration"}
+IDEMPOTENT = {
+    "ChangeAvailability", "ChangeConfiguration", "ClearCache", "GetCompositeSchedule", "GetConfiguration",
+    "GetLocalListVersion", "SetChargingProfile",
+}  # fmt: skip
 # OCPP 1.6 section 4.2: not while the registration is Pending.
 NOT_WHILE_PENDING = ("RemoteStartTransaction", "RemoteStopTransaction")
-
-
-class CommandRefused(Exception):
-    """A command that cannot be queued; `code` is stable, `problems` point into the payload."""
-
-    def __init__(self, code: str, detail: str, problems: list[Problem] | None = None) -> None:
-        super().__init__(detail)
-        self.code = code
-        self.detail = detail
-        self.problems = problems or []
 
 
 # --- enqueue ----------------------------------------------------------------------------------------------------------
@@ -84,10 +84,19 @@ def enqueue(
     `charge_point_disabled`.
     """
     command = _new(charge_point, action, payload, requested_by, reason, time_to_live_seconds, batch)
-    command.warnings = warnings(charge_point, action, payload)
-    command.save(force_insert=True)
-    ring_on_commit([charge_point.pk])
+    command.warnings = warnings(charge_point, action, command.payload)
+    with transaction.atomic():
+        command.save(force_insert=True)
+        _note_queued(command)
+        ring_on_commit([charge_point.pk])
     return command
+
+
+def _note_queued(command: Command) -> None:
+    """The rows of the command's profile that must exist before the charge point answers."""
+    queued = QUEUED.get(command.action)
+    if queued is not None:
+        queued(command)
 
 
 def enqueue_many(
@@ -100,6 +109,8 @@ def enqueue_many(
         batch = CommandBatch.objects.create(action=action, requested_by=requested_by[:200], created_at=now)
         rows = [_new(charge_point, action, payload, requested_by, reason, None, batch) for charge_point in chosen]
         Command.objects.bulk_create(rows, batch_size=500)
+        for command in rows:
+            _note_queued(command)
         ring_on_commit([charge_point.pk for charge_point in chosen])
     return batch
 
@@ -115,6 +126,8 @@ def _new(
 ) -> Command:
     if action not in TO_CHARGE_POINT:
         raise CommandRefused("unknown_action", f"{action!r} is not a request that a central system sends.")
+    if action in COMPLETE:
+        payload = COMPLETE[action](charge_point, payload)
     problems = validate_call(action, payload)
     if problems:
         raise CommandRefused("invalid_payload", f"The payload is not a valid {action}.req.", problems)
@@ -153,6 +166,8 @@ def warnings(charge_point: ChargePoint, action: str, payload: dict[str, Any]) ->
             found.append(("unknown_transaction", f"Transaction {transaction_id} is not one of this charge point."))
         elif not tx.active:
             found.append(("transaction_ended", f"Transaction {transaction_id} has ended."))
+    if action in WARNINGS:
+        found.extend(WARNINGS[action](charge_point, payload))
     if not charge_point.connected:
         found.append(("charge_point_offline", "The charge point is not connected; the command waits until it expires."))
     if charge_point.registration_status == RegistrationStatus.REJECTED:
@@ -164,11 +179,21 @@ def warnings(charge_point: ChargePoint, action: str, payload: dict[str, Any]) ->
 
 def withdraw(command: Command) -> bool:
     """Withdraw a command that is still queued; False when it is not any more."""
-    return bool(
-        Command.objects.filter(pk=command.pk, status=CommandStatus.QUEUED).update(
+    with transaction.atomic():
+        withdrawn = Command.objects.filter(pk=command.pk, status=CommandStatus.QUEUED).update(
             status=CommandStatus.WITHDRAWN, payload=masked(command.action, command.payload)
         )
-    )
+        if withdrawn:
+            command.status = CommandStatus.WITHDRAWN
+            _note_without_answer(command, datetime.now(UTC))
+    return bool(withdrawn)
+
+
+def _note_without_answer(command: Command, now: datetime) -> None:
+    """Tell the command's profile that no confirmation came, and why: the command's status."""
+    without_answer = WITHOUT_ANSWER.get(command.action)
+    if without_answer is not None:
+        without_answer(command, now)
 
 
 # --- the doorbell -----------------------------------------------------------------------------------------------------
@@ -230,7 +255,7 @@ def take_next(charge_point: ChargePoint, now: datetime, *, generation: int, mess
         return None
     for command in rows:
         if command.expires_at <= now:
-            _close(command, CommandStatus.EXPIRED)
+            _close_without_answer(command, CommandStatus.EXPIRED, now)
             continue
         if charge_point.registration_status == RegistrationStatus.PENDING and command.action in NOT_WHILE_PENDING:
             continue
@@ -262,6 +287,8 @@ def answered(charge_point: ChargePoint, now: datetime, *, message_id: str, paylo
         # A late answer changes what it says all the same: the charge point has done it.
         TO_CHARGE_POINT[command.action](command, conf, now)
     _close(command, CommandStatus.TIMED_OUT if late else CommandStatus.ANSWERED)
+    if conf is None:
+        _note_without_answer(command, now)
 
 
 def failed(
@@ -280,14 +307,14 @@ def failed(
         return
     command.error = {"code": code, "description": description, "details": details}
     command.answered_at = now
-    _close(command, CommandStatus.TIMED_OUT if late else CommandStatus.ERROR)
+    _close_without_answer(command, CommandStatus.TIMED_OUT if late else CommandStatus.ERROR, now)
 
 
 def timed_out(charge_point: ChargePoint, now: datetime, *, message_id: str) -> None:
     """Record that no answer came in time; the row keeps its message id for a late one."""
     command = _outstanding(charge_point, message_id)
     if command is not None and command.status == CommandStatus.SENT:
-        _close(command, CommandStatus.TIMED_OUT)
+        _close_without_answer(command, CommandStatus.TIMED_OUT, now)
 
 
 def connection_lost(charge_point_id: int, generation: int) -> bool:
@@ -309,17 +336,25 @@ def connection_lost(charge_point_id: int, generation: int) -> bool:
             command.save(update_fields=["status", "message_id", "sent_at"])
             queued = True
         else:
-            _close(command, CommandStatus.UNKNOWN)
+            _close_without_answer(command, CommandStatus.UNKNOWN, datetime.now(UTC))
     return queued
 
 
 def expire_all(now: datetime) -> int:
     """Expire every queued command whose time is over, of the tenants the open scope covers; the number of them."""
     rows = Command.objects.filter(status=CommandStatus.QUEUED, expires_at__lte=now)
-    for command in rows[:1000]:
-        if is_secret_key(command.payload.get("key")):
-            Command.objects.filter(pk=command.pk).update(payload=masked(command.action, command.payload))
-    return rows.update(status=CommandStatus.EXPIRED)
+    expired = 0
+    while chunk := list(rows.order_by("id")[:500]):
+        for command in chunk:
+            with tenant_scope(command.tenant_id), transaction.atomic():
+                # Taken or withdrawn meanwhile: not ours any more.
+                if rows.filter(pk=command.pk).update(
+                    status=CommandStatus.EXPIRED, payload=masked(command.action, command.payload)
+                ):
+                    command.status = CommandStatus.EXPIRED
+                    _note_without_answer(command, now)
+                    expired += 1
+    return expired
 
 
 def _outstanding(charge_point: ChargePoint, message_id: str) -> Command | None:
@@ -335,3 +370,8 @@ def _close(command: Command, status: CommandStatus) -> None:
     command.status = status
     command.payload = masked(command.action, command.payload)
     command.save(update_fields=["status", "payload", "response", "error", "answered_at", "warnings"])
+
+
+def _close_without_answer(command: Command, status: CommandStatus, now: datetime) -> None:
+    _close(command, status)
+    _note_without_answer(command, now)

@@ -200,6 +200,8 @@ class ChargePointConsumer(AsyncConsumer):
             if not isinstance(command, commands.Outgoing):
                 return
             self._sent_at = datetime.now(UTC)
+            if command.action == "TriggerMessage":
+                self.link.triggered.add(str(command.payload["requestedMessage"]))
             self.session.send_call(command.action, command.payload, monotonic(), command.message_id)
             self._log(False, MessageType.CALL, command.action, message_id, command.payload, self._sent_at)
             await self._flush()

@@ -17,7 +17,7 @@ import uuid
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from time import monotonic
 from typing import Any
@@ -34,6 +34,7 @@ from stations.batch import Batch, open_batch
 from stations.masking import masked
 from stations.models import ChargePoint
 from stations.models.message import MessageType
+from stations.ocpp import remote_trigger
 from stations.ocpp.actions import FROM_CHARGE_POINT
 from tenants.models import Tenant
 from tenants.scope import tenant_scope
@@ -47,12 +48,17 @@ ASKS_TENANT = ("BootNotification", "StartTransaction")
 
 @dataclass(slots=True, eq=False)
 class Link:
-    """One accepted websocket: whose it is, and since when (its generation). What every hop needs to know."""
+    """One accepted websocket: whose it is, and since when (its generation). What every hop needs to know.
+
+    `triggered`: messages asked for by TriggerMessage on this socket that may still come. Only a hint that spares every
+    other message a look at the commands.
+    """
 
     tenant_id: int
     charge_point_id: int
     generation: int
     lane_key: str
+    triggered: set[str] = field(default_factory=set)
 
 
 @dataclass(slots=True, eq=False)
@@ -323,7 +329,12 @@ def _look_ahead(batch: Batch, items: list[Item], charge_points: dict[int, Charge
 def _answer_call(charge_point: ChargePoint, call: InboundCall, now: datetime) -> Any:
     if call.deviations and charge_point.note_deviations(call.action, call.deviations, now):
         charge_point.save(update_fields=["deviations"])
-    if not charge_point.accepted and call.action != "BootNotification":
+    asked_for: bool | None = None
+    if call.action in call.link.triggered:
+        asked_for = remote_trigger.triggered(charge_point, call.action, call.req, call.message_id, call.received_at)
+        if asked_for is False:
+            call.link.triggered.discard(call.action)
+    if not charge_point.accepted and call.action != "BootNotification" and not asked_for:
         # OCPP-J errata 3.10: nothing else before the charge point is accepted.
         return SecurityError(
             f"The charge point is {charge_point.registration_status}, only BootNotification is allowed."

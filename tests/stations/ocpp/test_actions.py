@@ -8,7 +8,7 @@ import re
 import pytest
 
 from csms.ocppj import payloads
-from stations.ocpp import actions, core
+from stations.ocpp import actions, core, remote_trigger
 
 # OCPP 1.6 edition 2, section 3.3 (as corrected by errata v4.0 3.2, 3.3): the messages of each profile, by direction.
 PROFILES = {
@@ -22,6 +22,7 @@ PROFILES = {
             "RemoteStartTransaction", "RemoteStopTransaction", "Reset", "UnlockConnector",
         },
     ),
+    remote_trigger: (set(), {"TriggerMessage"}),
 }  # fmt: skip
 INBOUND = [(module, action) for module, (inbound, _) in PROFILES.items() for action in sorted(inbound)]
 OUTBOUND = [(module, action) for module, (_, outbound) in PROFILES.items() for action in sorted(outbound)]
@@ -56,6 +57,15 @@ def test_outbound_function_lives_in_its_profile_and_is_named_conf(module: object
     function = actions.TO_CHARGE_POINT[action]
     assert function is getattr(module, f"{snake_case(action)}_conf")
     assert list(inspect.signature(function).parameters) == ["command", "conf", "now"]
+
+
+@pytest.mark.parametrize("suffix", ["complete", "warnings", "queued", "without_answer"])
+def test_function_around_a_command_lives_in_its_profile_and_is_named_for_its_part(suffix: str) -> None:
+    table = getattr(actions, suffix.upper())
+    assert set(table) <= set(actions.TO_CHARGE_POINT)
+    modules = {action: module for module, (_, outbound) in PROFILES.items() for action in outbound}
+    for action, function in table.items():
+        assert function is getattr(modules[action], f"{snake_case(action)}_{suffix}")
 
 
 @pytest.mark.parametrize(
