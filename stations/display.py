@@ -122,7 +122,16 @@ def effect_link(command: Command) -> SafeString | str:
         url = reverse("admin:stations_boot_change", args=[effect["boot"]])
         at = parse_datetime(str(effect.get("booted_at", "")))
         return format_html('<a class="csms-link" href="{}">Booted {}</a>', url, DASH if at is None else moment(at))
+    if "messages" in effect:
+        return format_html_join(", ", "{}", ((_message_came(message),) for message in effect["messages"]))
     return ", ".join(f"{name}: {value}" for name, value in effect.items()) or DASH
+
+
+def _message_came(message: dict[str, Any]) -> SafeString:
+    """A message that a TriggerMessage led to, as stations/ocpp/remote_trigger.py notes it."""
+    at = parse_datetime(str(message.get("received_at", "")))
+    connector = f" of connector {message['connector_id']}" if "connector_id" in message else ""
+    return format_html("{}{} {}", message.get("action", ""), connector, DASH if at is None else moment(at))
 
 
 def charge_point_link(charge_point: ChargePoint | None, otherwise: str = DASH) -> SafeString | str:

@@ -52,7 +52,7 @@ def command_url(command: Command) -> str:
 
 
 class CommandActions(TenantModelAdmin):
-    """The commands of the Core profile, as buttons of a charge point's page and as actions of the list."""
+    """The commands of Core and Remote Trigger, as buttons of a charge point's page and as actions of the list."""
 
     actions_detail: tuple[str | dict[str, Any], ...] = (
         "remote_start",
@@ -67,11 +67,19 @@ class CommandActions(TenantModelAdmin):
                 "get_configuration",
                 "change_configuration",
                 "clear_cache",
+                "trigger_message",
                 "data_transfer",
             ],
         },
     )
-    actions = ("reset_many", "availability_many", "read_configuration_many", "change_configuration_many", "clear_many")
+    actions: tuple[str, ...] = (
+        "reset_many",
+        "availability_many",
+        "read_configuration_many",
+        "change_configuration_many",
+        "clear_many",
+        "trigger_many",
+    )
 
     # --- one charge point ---------------------------------------------------------------------------------------------
     @action(
@@ -155,6 +163,16 @@ class CommandActions(TenantModelAdmin):
         return send(request, form)
 
     @action(
+        description="Trigger message",
+        icon="notifications_active",
+        permissions=["operate"],
+        url_path="trigger-message",
+        dialog=dialog(dialogs.TriggerMessageForm),
+    )
+    def trigger_message(self, request: HttpRequest, form: Any, object_id: str) -> HttpResponse:
+        return send(request, form)
+
+    @action(
         description="Data transfer",
         icon="sync_alt",
         permissions=["operate"],
@@ -184,6 +202,10 @@ class CommandActions(TenantModelAdmin):
     @admin.action(description="Clear the authorization cache", permissions=["operate"])
     def clear_many(self, request: HttpRequest, queryset: QuerySet[ChargePoint]) -> HttpResponse:
         return self.send_to_many(request, queryset, dialogs.ClearCacheForm)
+
+    @admin.action(description="Trigger a message", permissions=["operate"])
+    def trigger_many(self, request: HttpRequest, queryset: QuerySet[ChargePoint]) -> HttpResponse:
+        return self.send_to_many(request, queryset, dialogs.TriggerMessageForm)
 
     def send_to_many(
         self, request: HttpRequest, queryset: QuerySet[ChargePoint], form_class: type[dialogs.CommandForm]

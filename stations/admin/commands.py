@@ -24,7 +24,7 @@ from tenants.admin.scoped import LogAdmin, confirmation
 from tenants.display import DASH, leave_dialog, moment, pretty_json
 
 # Commands that something follows from; their pages wait for it this long after the answer.
-WITH_EFFECT = {"RemoteStartTransaction", "Reset"}
+WITH_EFFECT = {"RemoteStartTransaction", "Reset", "TriggerMessage"}
 EFFECT_AWAITED = timedelta(minutes=10)
 
 

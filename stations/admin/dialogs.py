@@ -257,3 +257,24 @@ class DataTransferForm(CommandForm):
     def clean_data(self) -> str:
         # Browsers send every line break of a text area as CR LF.
         return str(self.cleaned_data["data"]).replace("\r\n", "\n")
+
+
+class TriggerMessageForm(CommandForm):
+    action = "TriggerMessage"
+    title = "Trigger a message"
+    description = "The charge point answers first, then sends the message; both stand on the command's page."
+    members = {"requestedMessage": "requested_message", "connectorId": "connector_id"}
+    requested_message = choice(
+        "Message",
+        "StatusNotification",
+        "MeterValues",
+        "Heartbeat",
+        "BootNotification",
+        "DiagnosticsStatusNotification",
+        "FirmwareStatusNotification",
+    )
+    connector_id = number(
+        "Connector",
+        required=False,
+        help_text="For StatusNotification and MeterValues. Empty: left out, the message comes for every connector.",
+    )

@@ -62,6 +62,12 @@ EXACT = [
     ("change_configuration", {"key": "K", "value": ""}, {"key": "K", "value": ""}),
     ("change_configuration", {"key": "K", "value": " true "}, {"key": "K", "value": " true "}),
     ("clear_cache", {}, {}),
+    ("trigger_message", {"requested_message": "Heartbeat"}, {"requestedMessage": "Heartbeat"}),
+    (
+        "trigger_message",
+        {"requested_message": "MeterValues", "connector_id": "1"},
+        {"requestedMessage": "MeterValues", "connectorId": 1},
+    ),
     ("data_transfer", {"vendor_id": "com.example"}, {"vendorId": "com.example"}),
     (
         "data_transfer",
