@@ -166,6 +166,8 @@ def _database() -> dict[str, Any]:
                 "max_size": _number("CSMS_DATABASE_POOL_SIZE", 20, 4),
                 "timeout": _number("CSMS_DATABASE_POOL_TIMEOUT_SECONDS", 10, 1),
             },
+            # The lane's statements, prepared at their third use on a connection (DatabaseWrapper.constant_cursor).
+            "prepare_threshold": 2,
         } | database.get("OPTIONS", {})
     else:
         raise ImproperlyConfigured("CSMS_DATABASE_URL must start with sqlite:// or postgres://.")

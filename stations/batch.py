@@ -10,7 +10,7 @@ and reads charge points, id tags, connectors and transactions through here. Outs
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
@@ -99,6 +99,10 @@ class Batch:
         if missing:
             self._owners |= dict.fromkeys(missing)
             self._owners |= Transaction.objects.filter(pk__in=missing).values_list("pk", "charge_point_id")
+
+    def put_owners(self, ids: Iterable[int], owners: Mapping[int, int]) -> None:
+        """Learn whose these transactions are from a look-up made already; what is missing does not exist."""
+        self._owners |= dict.fromkeys(ids) | dict(owners)
 
     def owns_transaction(self, charge_point_id: int, transaction_id: int) -> bool:
         """Whether the transaction of this id is one of this charge point."""

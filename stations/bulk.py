@@ -15,6 +15,8 @@ from typing import Any
 import orjson
 from django.db import connection, models
 
+from stations import lane_sql
+
 _statements: dict[tuple[str, type[models.Model], tuple[str, ...]], str] = {}
 
 
@@ -26,7 +28,7 @@ def insert_rows(model: type[models.Model], columns: tuple[str, ...], rows: Seque
     """
     if not rows:
         return
-    with connection.cursor() as cursor:
+    with lane_sql.cursor() as cursor:
         if connection.vendor == "postgresql":
             document = orjson.dumps([dict(zip(columns, row, strict=True)) for row in rows]).decode()
             cursor.execute(_statement(model, columns), [document])

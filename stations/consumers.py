@@ -17,6 +17,7 @@ from uuid import uuid4
 
 from channels.consumer import AsyncConsumer, get_handler_name
 from channels.exceptions import StopConsumer
+from channels.layers import get_channel_layer
 
 from csms.ocppj import session as ocppj
 from csms.ocppj.errors import OcppError
@@ -39,19 +40,40 @@ class ChargePointConsumer(AsyncConsumer):
     _open = False
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Hand over frames as they come, and doorbells beside them.
+
+        Channels' own loop makes and awaits two tasks a frame, and its `dispatch` first closes old database connections
+        in a thread; this consumer has none: lanes and handshakes look after theirs.
+        """
+        self.scope, self.base_send = scope, send
+        self.channel_layer = get_channel_layer()
+        self.channel_name = await self.channel_layer.new_channel()
+        doorbells = asyncio.get_running_loop().create_task(self._listen())
         try:
-            await super().__call__(scope, receive, send)
+            while True:
+                await self.dispatch(await receive())
+        except StopConsumer:
+            pass
         finally:
+            doorbells.cancel()
             # Whatever ended it, an error or the end of the server: the charge point is not connected here any more.
             await self._leave()
 
     async def dispatch(self, message: dict[str, Any]) -> None:
-        """Call the handler of a message. Channels' own would first close old database connections, in a thread, for
-        every frame; this consumer has none: lanes and handshakes look after theirs."""
+        """Call the handler of a message."""
         handler = getattr(self, get_handler_name(message), None)
         if handler is None:
             raise ValueError(f"No handler for message type {message['type']}")
         await handler(message)
+
+    async def _listen(self) -> None:
+        """Take what the channel layer brings. It may fail and lose messages: the sweep finds the rows."""
+        while True:
+            try:
+                await self.dispatch(await self.channel_layer.receive(self.channel_name))
+            except Exception:
+                logger.exception("A doorbell could not be heard")
+                await asyncio.sleep(1)
 
     async def websocket_connect(self, message: dict[str, Any]) -> None:
         """Refuse before the upgrade, or accept and listen to the doorbell."""

@@ -17,6 +17,7 @@ import uuid
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from time import monotonic
@@ -30,6 +31,7 @@ from django.db import DatabaseError, IntegrityError, InterfaceError, Operational
 from csms.ocppj.errors import InternalError, NotSupported, OcppError, SecurityError
 from csms.ocppj.frames import dumps
 from csms.ocppj.payloads import result_payload
+from stations import lane_sql
 from stations.batch import Batch, open_batch
 from stations.masking import masked
 from stations.models import ChargePoint
@@ -208,8 +210,11 @@ def _answer_group(items: list[Item], now: datetime) -> list[Outcome]:
     """One tenant's items in one transaction; one by one when that fails."""
     for attempt in range(1, ATTEMPTS + 1):
         try:
-            with transaction.atomic(), open_batch() as batch:
-                return _run_group(batch, items, now)
+            # The round trip ends after the transaction: what the batch writes and the COMMIT leave together.
+            with ExitStack() as stack, transaction.atomic(), open_batch() as batch:
+                outcomes = _run_group(batch, items, now)
+                stack.enter_context(lane_sql.round_trip())
+            return outcomes
         except (OperationalError, InterfaceError, IntegrityError) as error:
             # Deadlock, serialization failure, lost connection, or two processes that met on one constraint.
             logger.warning("Batch of %d failed at attempt %d: %s", len(items), attempt, type(error).__name__)
@@ -265,11 +270,7 @@ def _describe(item: Item) -> str:
 
 
 def _run_group(batch: Batch, items: list[Item], now: datetime) -> list[Outcome]:
-    charge_points = {
-        charge_point.pk: charge_point
-        for charge_point in ChargePoint.objects.for_lane({item.link.charge_point_id for item in items})
-    }
-    _look_ahead(batch, items, charge_points)
+    charge_points = _look_ahead(batch, items)
     outcomes = []
     for item in items:
         charge_point = charge_points.get(item.link.charge_point_id)
@@ -292,8 +293,8 @@ def _run_group(batch: Batch, items: list[Item], now: datetime) -> list[Outcome]:
     return outcomes
 
 
-def _look_ahead(batch: Batch, items: list[Item], charge_points: dict[int, ChargePoint]) -> None:
-    """Fetch once for the group what its calls are going to ask for one by one."""
+def _look_ahead(batch: Batch, items: list[Item]) -> dict[int, ChargePoint]:
+    """Fetch once for the group what its calls are going to ask for one by one; gives its charge points by id."""
     id_tags: set[str] = set()
     metered: set[int] = set()
     stopped: set[int] = set()
@@ -312,18 +313,19 @@ def _look_ahead(batch: Batch, items: list[Item], charge_points: dict[int, Charge
             id_tags.add(str(item.req.id_tag))
         if item.action in ("StatusNotification", "StartTransaction"):
             connectors.add(item.link.charge_point_id)
+    charge_points, owners = lane_sql.look_up(batch.tenant_id, {item.link.charge_point_id for item in items}, metered)
+    batch.put_owners(metered, owners)
     if asks_tenant:
         tenant = Tenant.objects.get(pk=batch.tenant_id)
         for charge_point in charge_points.values():
             charge_point.tenant = tenant
     if id_tags:
         batch.load_id_tags(id_tags)
-    if metered:
-        batch.load_owners(metered)
     if stopped:
         batch.load_transactions(stopped)
     if connectors:
         batch.load_connectors(connectors)
+    return charge_points
 
 
 def _answer_call(charge_point: ChargePoint, call: InboundCall, now: datetime) -> Any:

@@ -61,7 +61,7 @@ PRODUCT = (
     Point("dispatch", "stations.dispatch", "Lane._done"),
     Point(LANE, "stations.dispatch", "answer_batch"),
     Point(LANE, "stations.dispatch", "_log_call"),
-    Point(_ORM, "stations.models.charge_point", "ChargePointQuerySet.for_lane"),
+    Point(_ORM, "stations.lane_sql", "look_up"),
     Point(_ORM, "stations.batch", "Batch.load_owners"),
     Point(_ORM, "stations.batch", "Batch.load_transactions"),
     Point(_ORM, "django.db.models.query", "QuerySet._fetch_all"),

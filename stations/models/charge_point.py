@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from datetime import UTC, datetime, tzinfo
 from typing import Any
 from zoneinfo import ZoneInfo, available_timezones
@@ -12,11 +11,12 @@ from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 
-from tenants.scoped import TenantManager, TenantModel, TenantQuerySet
+from tenants.scoped import TenantModel
 
 # Deviations are shown to the operator once each; a babbling charge point must not grow its own row without end.
 MAX_DEVIATIONS = 50
 LAST_SEEN_RESOLUTION_SECONDS = 5
+# What answering a message needs; the rest of the row would cost more to read than the message to answer.
 LANE_COLUMNS = (
     "tenant_id", "identity", "site_id", "registration_status", "disabled", "accept_any_id_tag", "send_milliseconds",
     "time_zone", "heartbeat_interval_seconds", "connection_generation", "connected", "last_seen_at",
@@ -62,12 +62,6 @@ def validate_identity(identity: str) -> None:
 def validate_time_zone(name: str) -> None:
     if name and name not in available_timezones():
         raise ValidationError("This is not an IANA time zone such as Europe/Berlin.", code="unknown_time_zone")
-
-
-class ChargePointQuerySet(TenantQuerySet["ChargePoint"]):
-    def for_lane(self, ids: Iterable[int]) -> ChargePointQuerySet:
-        """What answering a message needs; the rest of the row would cost more to read than the message to answer."""
-        return self.filter(pk__in=ids).only(*LANE_COLUMNS)
 
 
 class ChargePoint(TenantModel):
@@ -138,8 +132,6 @@ class ChargePoint(TenantModel):
     last_seen_at = models.DateTimeField(null=True, editable=False)
     remote_address = models.CharField(max_length=64, blank=True, editable=False)
     deviations = models.JSONField(default=dict, editable=False)
-
-    objects = TenantManager.from_queryset(ChargePointQuerySet)()
 
     class Meta(TenantModel.Meta):
         ordering = ["identity"]

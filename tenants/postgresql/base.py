@@ -21,6 +21,7 @@ Values of the setting: '' no scope, 'platform', or the tenant's id.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
 import psycopg
@@ -140,6 +141,26 @@ class DatabaseWrapper(base.DatabaseWrapper):
         if self.timezone != connection.adapters.get_loader(base.TIMESTAMPTZ_OID, Format.TEXT).timezone:
             register_tzloader(self.timezone, cursor)
         return cursor
+
+    @contextmanager
+    def pipeline(self) -> Iterator[None]:
+        """Statements of the block leave together, and the block's end waits for all of them: one round trip.
+
+        For statements of `constant_cursor` whose rows are fetched after the block; COMMIT may be among them. An error
+        of any is raised at the end or at the COMMIT, and no later statement of the block has run.
+        """
+        self.ensure_connection()
+        connection = self.connection
+        # `SET` goes straight to libpq, which takes no such call inside a pipeline.
+        mirror_scope(connection)
+        with self.wrap_database_errors, connection.pipeline():
+            yield
+
+    def constant_cursor(self) -> Any:
+        """A cursor for SQL whose text never changes: the server parses and plans it once a connection."""
+        self.ensure_connection()
+        with self.wrap_database_errors:
+            return self._prepare_cursor(ServerBindingCursor(self.connection))
 
     def _commit(self) -> None:
         connection = self.connection

@@ -1,0 +1,79 @@
+"""The lane's own SQL reads the same rows as the ORM, and keeps to its tenant."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+from django.db import connection
+
+from stations import lane_sql
+from stations.models import ChargePoint
+from stations.models.charge_point import LANE_COLUMNS
+from tenants.scope import tenant_scope
+from tests.conftest import Tenants
+from tests.stations.rows import new_charge_point, start, transaction
+
+
+@pytest.fixture
+def charge_point(tenants: Tenants) -> ChargePoint:
+    with tenant_scope(tenants.tenant_a):
+        return new_charge_point(
+            last_seen_at=datetime(2026, 3, 1, 12, 0, 0, 123456, UTC), disabled=True, time_zone="Europe/Berlin",
+            heartbeat_interval_seconds=45,
+        )  # fmt: skip
+
+
+def test_charge_point_has_what_the_orm_would_read(tenants: Tenants, charge_point: ChargePoint) -> None:
+    with tenant_scope(tenants.tenant_a):
+        found, owners = lane_sql.look_up(tenants.tenant_a.pk, {charge_point.pk}, set())
+        (light,) = found.values()
+        usual = ChargePoint.objects.only(*LANE_COLUMNS).get(pk=charge_point.pk)
+        for name in ("id", *LANE_COLUMNS):
+            assert (getattr(light, name), type(getattr(light, name))) == (
+                getattr(usual, name),
+                type(getattr(usual, name)),
+            )
+        assert light == usual
+        assert light.get_deferred_fields() == usual.get_deferred_fields()
+    assert owners == {}
+
+
+def test_column_that_was_not_read_is_read_when_asked_for_and_can_be_saved(
+    tenants: Tenants, charge_point: ChargePoint
+) -> None:
+    with tenant_scope(tenants.tenant_a):
+        light = lane_sql.look_up(tenants.tenant_a.pk, {charge_point.pk}, set())[0][charge_point.pk]
+        assert light.deviations == {}
+        light.vendor = "Acme"
+        light.save(update_fields=["vendor"])
+        assert ChargePoint.objects.get().vendor == "Acme"
+
+
+def test_transaction_is_found_with_its_charge_point_and_a_missing_one_is_left_out(
+    tenants: Tenants, charge_point: ChargePoint
+) -> None:
+    with tenant_scope(tenants.tenant_a):
+        tx = transaction(start(charge_point).transaction_id)
+        _, owners = lane_sql.look_up(tenants.tenant_a.pk, {charge_point.pk}, {tx.pk, tx.pk + 1})
+    assert owners == {tx.pk: charge_point.pk}
+
+
+def test_rows_of_another_tenant_do_not_exist(tenants: Tenants, charge_point: ChargePoint) -> None:
+    with tenant_scope(tenants.tenant_a):
+        tx = transaction(start(charge_point).transaction_id)
+    with tenant_scope(tenants.tenant_b):
+        assert lane_sql.look_up(tenants.tenant_b.pk, {charge_point.pk}, {tx.pk}) == ({}, {})
+
+
+@pytest.mark.postgres
+def test_statement_is_prepared_and_still_sees_only_its_tenant(tenants: Tenants, charge_point: ChargePoint) -> None:
+    for _ in range(4):
+        with tenant_scope(tenants.tenant_a):
+            assert set(lane_sql.look_up(tenants.tenant_a.pk, {charge_point.pk}, set())[0]) == {charge_point.pk}
+        with tenant_scope(tenants.tenant_b):
+            # Even when asked in the other tenant's name: row-level security.
+            assert lane_sql.look_up(tenants.tenant_a.pk, {charge_point.pk}, set())[0] == {}
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_prepared_statements WHERE statement LIKE '%%stations_chargepoint%%'")
+        assert cursor.fetchone()[0] >= 1
