@@ -6,6 +6,7 @@ half of Daphne's CPU a message. Compression is off: it costs 42 KB a socket and 
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import signal
 import socket
@@ -13,6 +14,8 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import uvicorn
@@ -20,6 +23,7 @@ from celery.apps.worker import Worker
 from celery.beat import Scheduler, Service
 from django.conf import settings
 
+from csms import tls
 from csms.celery import app as celery_app
 from stations import connections
 
@@ -49,18 +53,54 @@ def bind(host: str, port: int) -> socket.socket:
     return listening
 
 
+@dataclass(frozen=True, slots=True)
+class Port:
+    """A listening socket and what is spoken there: plain, TLS (`certificates`), or TLS with client certificates."""
+
+    listening: socket.socket
+    certificates: tls.Certificates | None = None
+    require_client: bool = False
+
+    @property
+    def announcement(self) -> str:
+        host, port = self.listening.getsockname()[:2]
+        scheme = "http" if self.certificates is None else "https"
+        addition = ", client certificates required" if self.require_client else ""
+        return f"Listening on {scheme}://{f'[{host}]' if ':' in host else host}:{port}{addition}"
+
+
 class Server(uvicorn.Server):
     """uvicorn's server that says when it listens, and lets charge points go one after the other when it stops."""
 
-    def __init__(self, config: uvicorn.Config, announcement: str = "") -> None:
+    def __init__(self, config: uvicorn.Config, tls_ports: Sequence[Port] = (), announcement: str = "") -> None:
         super().__init__(config)
+        self._tls_ports = tls_ports
         self._announcement = announcement
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
+        for port in self._tls_ports:
+            self.servers.append(self._listen_with_tls(port))  # type: ignore[arg-type]
         if self.started and self._announcement:
             sys.stdout.write(f"{self._announcement}\n")
             sys.stdout.flush()
+
+    def _listen_with_tls(self, port: Port) -> tls.Listener:
+        def make_http() -> asyncio.Protocol:
+            protocol: asyncio.Protocol = self.config.http_protocol_class(  # type: ignore[call-arg]
+                config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+            )
+            return protocol
+
+        if port.certificates is None:
+            raise TypeError("A port without certificates is served by uvicorn itself.")
+        return tls.Listener(
+            port.listening,
+            port.certificates,
+            make_http,
+            require_client=port.require_client,
+            failed=connections.tls_failed,
+        )
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         for server in self.servers:
@@ -69,16 +109,20 @@ class Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-def serve_one(listening: socket.socket, *, embedded: bool, announce: bool) -> None:
-    """Serve in this process until SIGTERM or SIGINT."""
+def serve_one(ports: Sequence[Port], *, embedded: bool, announce: bool) -> None:
+    """Serve in this process until SIGTERM or SIGINT; the first of `ports` is the plain one."""
+    for port in ports:
+        if port.certificates is not None:
+            # Before anybody is told to connect: files that are missing or do not fit stop the start.
+            port.certificates.context(require_client=port.require_client)
     # A lane gives up the interpreter lock at each statement and wants it back at once; by default the event loop may
     # keep it for 5 ms each time.
     sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
     if embedded:
         start_embedded()
-    host, port = listening.getsockname()[:2]
-    shown = f"[{host}]" if ":" in host else host
-    Server(configuration(), f"Listening on http://{shown}:{port}" if announce else "").run(sockets=[listening])
+    plain, *with_tls = ports
+    announcement = "\n".join(port.announcement for port in ports) if announce else ""
+    Server(configuration(), with_tls, announcement).run(sockets=[plain.listening])
 
 
 def configuration(application: Any = "csms.asgi:application") -> uvicorn.Config:
@@ -87,7 +131,7 @@ def configuration(application: Any = "csms.asgi:application") -> uvicorn.Config:
         application,
         log_config=None,
         access_log=False,
-        ws="websockets-sansio",
+        ws=tls.WebSocketProtocol,
         ws_max_size=settings.CSMS_MAX_FRAME_BYTES,
         ws_ping_interval=settings.CSMS_PING_INTERVAL_SECONDS or None,
         # A charge point that never answers pings is alive all the same.
@@ -101,8 +145,12 @@ def configuration(application: Any = "csms.asgi:application") -> uvicorn.Config:
     )
 
 
-def serve_many(listening: socket.socket, processes: int) -> int:
-    """Run `processes` server processes on one socket, replace those that die, stop them with us; gives an exit code."""
+def serve_many(ports: Sequence[Port], processes: int) -> int:
+    """Run `processes` server processes on the same sockets, replace those that die, stop them with us.
+
+    Gives an exit code.
+    """
+    sockets = [port.listening.fileno() for port in ports]
     children: list[subprocess.Popen[bytes]] = []
     stopping = threading.Event()
 
@@ -112,12 +160,11 @@ def serve_many(listening: socket.socket, processes: int) -> int:
             *_interpreter_options(),
             sys.argv[0],
             "serve",
-            "--socket-fd",
-            str(listening.fileno()),
+            *child_options(ports),
         ]
         if number == 0:
             command.append("--announce")
-        return subprocess.Popen(command, pass_fds=[listening.fileno()])  # noqa: S603 - our own command line
+        return subprocess.Popen(command, pass_fds=sockets)  # noqa: S603 - our own command line
 
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda *_: stopping.set())
@@ -137,6 +184,17 @@ def serve_many(listening: socket.socket, processes: int) -> int:
         except subprocess.TimeoutExpired:
             child.kill()
     return 0
+
+
+def child_options(ports: Sequence[Port]) -> list[str]:
+    """The options by which a server process takes over these sockets."""
+    options = []
+    for port in ports:
+        name = "" if port.certificates is None else "mtls-" if port.require_client else "tls-"
+        options += [f"--{name}socket-fd", str(port.listening.fileno())]
+    for certificate, key in next((port.certificates.pairs for port in ports if port.certificates is not None), ()):
+        options += ["--tls-cert", str(certificate), "--tls-key", str(key)]
+    return options
 
 
 def _interpreter_options() -> list[str]:

@@ -193,3 +193,14 @@ async def drain() -> None:
 def _report_gone(process_id: str) -> None:
     with platform_scope():
         ServerProcess.objects.filter(id=process_id).delete()
+
+
+# --- TLS --------------------------------------------------------------------------------------------------------------
+def client_roots() -> str:
+    """PEM of every root that a charge point's certificate may lead to; which tenant's it is, the handshake judges."""
+    return ""
+
+
+def tls_failed(failure: Any) -> None:
+    """Report a TLS handshake that failed: there is no identity yet, only an address (csms.tls.Failure)."""
+    logger.info("TLS handshake failed: %s (%s), from %s", failure.reason, failure.detail, failure.address)
