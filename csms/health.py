@@ -8,6 +8,7 @@ from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, JsonResponse
 
+from csms import __version__
 from stations import connections
 
 OK = "ok"
@@ -15,8 +16,8 @@ REDIS_TIMEOUT_SECONDS = 2
 
 
 def liveness(request: HttpRequest) -> JsonResponse:
-    """200 while the process answers at all; asks nothing of the database."""
-    return JsonResponse({"status": OK})
+    """200 while the process answers at all, with the product's version; asks nothing of the database."""
+    return JsonResponse({"status": OK, "version": __version__})
 
 
 def readiness(request: HttpRequest) -> JsonResponse:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from typing import Any
 
 import pytest
 from django.db import OperationalError
 from django.test import Client, RequestFactory
 
-from csms import health, urls
+from csms import __version__, health, urls
 from stations import connections
+from tests.servers import REPOSITORY
 
 PROBLEM = "application/problem+json"
 
@@ -18,7 +20,12 @@ PROBLEM = "application/problem+json"
 def test_liveness_asks_nothing_of_the_database() -> None:
     # Without the db fixture a query would fail.
     response = Client().get("/healthz/")
-    assert (response.status_code, response.json()) == (200, {"status": "ok"})
+    assert (response.status_code, response.json()) == (200, {"status": "ok", "version": __version__})
+
+
+def test_version_is_that_of_the_package() -> None:
+    package = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
+    assert package["project"]["version"] == __version__
 
 
 @pytest.mark.django_db
