@@ -12,8 +12,9 @@ from django.core.asgi import get_asgi_application  # noqa: E402 - the settings m
 
 django_application = get_asgi_application()
 
-from stations import connections  # noqa: E402 - models can be imported only now
+from stations import connections, file_exchange  # noqa: E402 - models can be imported only now
 from stations.consumers import ChargePointConsumer  # noqa: E402
+from stations.files.application import application as file_application  # noqa: E402
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[Mapping[str, Any]]]
@@ -23,11 +24,16 @@ charge_point_application = ChargePointConsumer.as_asgi()
 
 
 async def application(scope: Scope, receive: Receive, send: Send) -> None:
-    """Route by type: every websocket is a charge point's; its path is judged by the handshake, which answers 400."""
+    """Route by type: every websocket is a charge point's; its path is judged by the handshake, which answers 400.
+
+    Over HTTP, files of charge points have an application of their own; the rest is Django's.
+    """
     if scope["type"] == "websocket":
         await charge_point_application(scope, receive, send)
     elif scope["type"] == "lifespan":
         await _lifespan(receive, send)
+    elif scope["path"].startswith(file_exchange.PATH):
+        await file_application(scope, receive, send)
     else:
         await django_application(scope, receive, send)
 

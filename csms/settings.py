@@ -91,6 +91,20 @@ CSMS_FAILED_ATTEMPTS_PER_IDENTITY: int = _number("CSMS_FAILED_ATTEMPTS_PER_IDENT
 CSMS_FAILED_ATTEMPTS_PER_ADDRESS: int = _number("CSMS_FAILED_ATTEMPTS_PER_ADDRESS", 100, 1)
 CSMS_API_REQUESTS_PER_MINUTE: int = _number("CSMS_API_REQUESTS_PER_MINUTE", 6000, 1)
 CSMS_SHUTDOWN_SECONDS: int = _number("CSMS_SHUTDOWN_SECONDS", 10, 1)
+# Where charge points fetch firmware and deliver diagnostics, if that is not CSMS_PUBLIC_URL: another name, or plain
+# HTTP for those that cannot do TLS. The path /files/ follows.
+CSMS_FILES_URL: str = env.str("CSMS_FILES_URL", default=CSMS_PUBLIC_URL).rstrip("/")
+# Firmware images and what charge points delivered. With several hosts, a folder that all of them share.
+CSMS_MEDIA_DIR = Path(env.str("CSMS_MEDIA_DIR", default=str(DATA_DIR / "files")))
+# The largest file taken: from a charge point, and from an operator as a firmware image.
+CSMS_UPLOAD_LIMIT_BYTES: int = _number("CSMS_UPLOAD_LIMIT_BYTES", 200 * 1024 * 1024, 1)
+CSMS_IMAGE_LIMIT_BYTES: int = _number("CSMS_IMAGE_LIMIT_BYTES", 1024 * 1024 * 1024, 1)
+# How long a file's URL stays valid after the time at which the charge point may use it first.
+CSMS_FILE_URL_SECONDS: int = _number("CSMS_FILE_URL_SECONDS", 2 * 24 * 3600, 1)
+# Whether a file's URL, once used, is closed to other addresses than that one and that of the charge point's connection.
+CSMS_FILE_URL_BOUND: bool = env.bool("CSMS_FILE_URL_BOUND", default=True)
+# What all downloads of a process share, so that a campaign leaves processor time to those who charge; 0 is no limit.
+CSMS_DOWNLOAD_BYTES_PER_SECOND: int = _number("CSMS_DOWNLOAD_BYTES_PER_SECOND", 32 * 1024 * 1024, 0)
 
 # --- Django -----------------------------------------------------------------------------------------------------------
 INSTALLED_APPS = [
@@ -200,7 +214,9 @@ CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_TIMEZONE = "UTC"
 CELERY_BEAT_SCHEDULE = {
     "expire-commands": {"task": "stations.tasks.expire_commands", "schedule": 15.0},
+    "expire-reservations": {"task": "stations.tasks.expire_reservations", "schedule": 15.0},
     "detect-offline": {"task": "stations.tasks.detect_offline", "schedule": 60.0},
+    "reconcile-local-auth-lists": {"task": "stations.tasks.reconcile_local_auth_lists", "schedule": 60.0},
     "purge-expired-rows": {"task": "stations.tasks.purge_expired_rows", "schedule": 3600.0},
 }
 
@@ -221,6 +237,14 @@ STATIC_URL = "/static/"
 STATIC_ROOT = DATA_DIR / "static"
 STATIC_ROOT.mkdir(exist_ok=True)
 STATICFILES_DIRS: list[Path] = []
+STORAGES = {
+    # Private: no URL of its own leads there, only what checks who asks (stations/files, REST, admin).
+    "default": {
+        "BACKEND": "django.core.files.storage.FileSystemStorage",
+        "OPTIONS": {"location": CSMS_MEDIA_DIR, "file_permissions_mode": 0o600, "directory_permissions_mode": 0o700},
+    },
+    "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
+}
 WHITENOISE_USE_FINDERS = True
 WHITENOISE_AUTOREFRESH = False
 LOGIN_URL = "/admin/login/"

@@ -16,7 +16,7 @@ from contextvars import ContextVar
 from typing import Any
 
 from stations.bulk import insert_rows
-from stations.models import Connector, ConnectorStatus, IdTag, MeterValue, OcppMessage, Transaction
+from stations.models import Connector, ConnectorStatus, IdTag, MeterValue, OcppMessage, SecurityEvent, Transaction
 from tenants.scope import current_tenant_id
 
 _current: ContextVar[Batch | None] = ContextVar("stations.batch", default=None)
@@ -32,6 +32,10 @@ METER_VALUE_COLUMNS = (
 STATUS_COLUMNS = (
     "tenant_id", "charge_point_id", "connector_id", "status", "error_code", "info", "vendor_id", "vendor_error_code",
     "at", "received_at",
+)  # fmt: skip
+SECURITY_EVENT_COLUMNS = (
+    "tenant_id", "charge_point_id", "source", "type", "tech_info", "critical", "timestamp", "received_at", "identity",
+    "address", "times", "last_at", "acknowledged_by", "digest",
 )  # fmt: skip
 CONNECTOR_COLUMNS = (
     "status",
@@ -72,6 +76,7 @@ class Batch:
         self._changed_connectors: dict[tuple[int, int], Connector] = {}
         self._meter_values: list[tuple[Any, ...]] = []
         self._statuses: list[tuple[Any, ...]] = []
+        self._security_events: list[tuple[Any, ...]] = []
         self._messages: list[tuple[Any, ...]] = []
 
     # --- looked up once ----------------------------------------------------------------------------------------------
@@ -143,15 +148,20 @@ class Batch:
         """One row of history in the order of STATUS_COLUMNS after tenant_id."""
         self._statuses.append((self.tenant_id, *values))
 
+    def add_security_event(self, *values: Any) -> None:
+        """One row in the order of SECURITY_EVENT_COLUMNS after tenant_id; one that is there already stays as it is."""
+        self._security_events.append((self.tenant_id, *values))
+
     def put_connector(self, connector: Connector) -> None:
         """Make `connector` the row of its charge point and number; written at flush, inserted if new."""
         self._connectors[connector.charge_point_id][connector.connector_id] = connector
         self._changed_connectors[connector.charge_point_id, connector.connector_id] = connector
 
     def flush_facts(self) -> None:
-        """Write meter values and statuses: what a rollback takes away again."""
+        """Write meter values, statuses and security events: what a rollback takes away again."""
         insert_rows(MeterValue, METER_VALUE_COLUMNS, self._meter_values)
         insert_rows(ConnectorStatus, STATUS_COLUMNS, self._statuses)
+        insert_rows(SecurityEvent, SECURITY_EVENT_COLUMNS, self._security_events)
         if self._changed_connectors:
             # In the order of the key, so that two lanes that meet on a row wait instead of deadlocking.
             Connector.objects.bulk_create(
@@ -160,7 +170,7 @@ class Batch:
                 update_fields=list(CONNECTOR_COLUMNS),
                 unique_fields=["charge_point", "connector_id"],
             )
-        self._meter_values, self._statuses, self._changed_connectors = [], [], {}
+        self._meter_values, self._statuses, self._security_events, self._changed_connectors = [], [], [], {}
 
     def flush(self) -> None:
         """Write everything collected, one statement a kind."""

@@ -29,12 +29,13 @@ from channels.layers import get_channel_layer
 from django.db import connection, transaction
 
 from csms.ocppj.payloads import order_call, parse_result, validate_call
-from stations.masking import is_secret_key, masked
+from stations.masking import is_secret_key, masked, masked_url
 from stations.models import ChargePoint, Command, CommandBatch, Connector, Transaction
 from stations.models.charge_point import RegistrationStatus
 from stations.models.command import OPEN_STATUSES, CommandStatus
 from stations.ocpp.actions import COMPLETE, QUEUED, TO_CHARGE_POINT, WARNINGS, WITHOUT_ANSWER
 from stations.refusal import CommandRefused
+from stations.sealing import SealBroken, opened, sealed
 from tenants.models import Tenant
 from tenants.scope import tenant_scope
 
@@ -84,7 +85,7 @@ def enqueue(
     `charge_point_disabled`.
     """
     command = _new(charge_point, action, payload, requested_by, reason, time_to_live_seconds, batch)
-    command.warnings = warnings(charge_point, action, command.payload)
+    command.warnings = warnings(charge_point, action, opened(command.payload))
     with transaction.atomic():
         command.save(force_insert=True)
         _note_queued(command)
@@ -142,7 +143,7 @@ def _new(
         charge_point=charge_point,
         tenant_id=charge_point.tenant_id,
         action=action,
-        payload=order_call(action, payload),
+        payload=sealed(order_call(action, payload)),
         requested_by=requested_by[:200],
         reason=reason[:500],
         batch=batch,
@@ -259,13 +260,21 @@ def take_next(charge_point: ChargePoint, now: datetime, *, generation: int, mess
             continue
         if charge_point.registration_status == RegistrationStatus.PENDING and command.action in NOT_WHILE_PENDING:
             continue
+        try:
+            payload = opened(command.payload)
+        except SealBroken as broken:
+            command.warnings = [*command.warnings, {"code": "secret_lost", "detail": str(broken)}]
+            _close_without_answer(command, CommandStatus.EXPIRED, now)
+            continue
         command.status = CommandStatus.SENT
         command.sent_at = datetime.now(UTC)
         command.message_id = message_id
         command.connection_generation = generation
-        command.save(update_fields=["status", "sent_at", "message_id", "connection_generation"])
+        # It is on its way: whoever reads the row from now on needs no secret.
+        command.payload = masked(command.action, command.payload)
+        command.save(update_fields=["status", "sent_at", "message_id", "connection_generation", "payload"])
         # A JSON column does not keep the order of members; the wire has that of the schema.
-        return Outgoing(message_id, command.action, order_call(command.action, command.payload))
+        return Outgoing(message_id, command.action, order_call(command.action, payload))
     return None
 
 
@@ -305,7 +314,9 @@ def failed(
     command = _outstanding(charge_point, message_id)
     if command is None:
         return
-    command.error = {"code": code, "description": description, "details": details}
+    command.error = {
+        "code": code, "description": masked_url(description), "details": masked(command.action, details),
+    }  # fmt: skip
     command.answered_at = now
     _close_without_answer(command, CommandStatus.TIMED_OUT if late else CommandStatus.ERROR, now)
 

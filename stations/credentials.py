@@ -11,6 +11,7 @@ import hmac
 import re
 import secrets
 import string
+from collections.abc import Sequence
 
 HEXADECIMAL = re.compile(rb"[0-9A-Fa-f]{32,40}\Z")
 ALPHABET = string.ascii_letters + string.digits
@@ -24,6 +25,21 @@ class InvalidPassword(ValueError):
 def generate() -> str:
     """A new password: 20 letters and digits (119 bits), which every charge point's settings page takes."""
     return "".join(secrets.choice(ALPHABET) for _ in range(20))
+
+
+def generate_key() -> str:
+    """A new AuthorizationKey: 20 random bytes as 40 hexadecimal digits. Source: A00.FR.205."""
+    return secrets.token_hex(20).upper()
+
+
+def from_authorization_key(value: str) -> tuple[bytes, bool]:
+    """The password behind a value of AuthorizationKey, and whether the value is a valid one.
+
+    Valid are 32 to 40 hexadecimal digits, an even number of them. What else a charge point takes, it takes as text.
+    """
+    if HEXADECIMAL.match(value.encode()) and len(value) % 2 == 0:
+        return bytes.fromhex(value), True
+    return value.encode(), False
 
 
 def canonical(typed: str) -> bytes:
@@ -58,18 +74,26 @@ NOBODY = hashed(secrets.token_bytes(20), generated=True)
 
 def matches(stored: str, presented: bytes, *, accept_hexadecimal: bool) -> bool:
     """Whether `presented` is the password behind `stored`: its bytes or, if allowed, their hexadecimal digits."""
-    scheme, salt, digest = (stored or NOBODY).split("$")
+    return which([stored], presented, accept_hexadecimal=accept_hexadecimal) is not None
+
+
+def which(stored: Sequence[str], presented: bytes, *, accept_hexadecimal: bool) -> int | None:
+    """The index of the first of `stored` that `presented` is the password of; None when it is none of them."""
     candidates = [presented]
     if accept_hexadecimal and HEXADECIMAL.match(presented) and len(presented) % 2 == 0:
         candidates.append(bytes.fromhex(presented.decode()))
-    found = [
-        hmac.compare_digest(_digest(scheme, bytes.fromhex(salt), candidate), bytes.fromhex(digest))
-        for candidate in candidates
-    ]
-    if any(found) and stored:
-        return True
-    if scheme != "scrypt":
+    slow = False
+    for index, one in enumerate(stored or [""]):
+        scheme, salt, digest = (one or NOBODY).split("$")
+        slow = slow or scheme == "scrypt"
+        found = [
+            hmac.compare_digest(_digest(scheme, bytes.fromhex(salt), candidate), bytes.fromhex(digest))
+            for candidate in candidates
+        ]
+        if any(found) and one:
+            return index
+    if not slow:
         # A failure takes as long whether the identity is unknown, its password was generated, or typed.
         for candidate in candidates:
             _digest("scrypt", bytes.fromhex(salt), candidate)
-    return False
+    return None

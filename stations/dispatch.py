@@ -33,7 +33,7 @@ from csms.ocppj.frames import dumps
 from csms.ocppj.payloads import result_payload
 from stations import lane_sql
 from stations.batch import Batch, open_batch
-from stations.masking import masked
+from stations.masking import masked, masked_url
 from stations.models import ChargePoint
 from stations.models.message import MessageType
 from stations.ocpp import remote_trigger
@@ -372,5 +372,5 @@ def _log_entry(batch: Batch, entry: LogEntry) -> None:
         entry.link.charge_point_id, entry.incoming, entry.message_type.value, entry.action[:255],
         entry.message_id[:255],
         payload if isinstance(payload, str) else dumps(payload), entry.received_at,
-        entry.latency_ms, entry.error,
+        entry.latency_ms, masked_url(entry.error),
     )  # fmt: skip

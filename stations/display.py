@@ -8,14 +8,16 @@ from typing import Any
 from django.urls import reverse
 from django.utils.dateparse import parse_datetime
 from django.utils.html import format_html, format_html_join
+from django.utils.http import urlencode
 from django.utils.safestring import SafeString
 
 from csms.ocppj.payloads import order_call
 from stations.masking import masked
-from stations.models import ChargePoint, Command, Connector, Transaction
+from stations.models import ChargePoint, Command, Connector, Reservation, Transaction
 from stations.models.charge_point import RegistrationStatus
 from stations.models.command import CommandStatus
 from stations.models.connector import ChargePointStatus
+from stations.models.reservation import EndReason, ReservationStatus
 from stations.models.transaction import Flag
 from tenants.display import DASH, ago_text, badge, local_text, moment
 
@@ -38,6 +40,15 @@ REGISTRATION_VARIANTS = {
 # Words of confirmations that say yes or no; every other word is shown as it came, without a verdict.
 YES = {"Accepted", "Unlocked", "Scheduled", "RebootRequired"}
 NO = {"Rejected", "NotSupported", "UnlockFailed", "Failed", "Faulted", "UnknownVendorId", "UnknownMessageId"}
+RESERVATION_VARIANTS = {
+    ReservationStatus.REQUESTED: "active",
+    ReservationStatus.ACCEPTED: "warning",
+    ReservationStatus.USED: "success",
+    ReservationStatus.FAULTED: "danger",
+    ReservationStatus.REJECTED: "danger",
+    ReservationStatus.OCCUPIED: "info",
+    ReservationStatus.UNAVAILABLE: "info",
+}
 # What became of a command without an answer.
 COMMAND_VARIANTS = {
     CommandStatus.QUEUED: "plain",
@@ -48,6 +59,13 @@ COMMAND_VARIANTS = {
     CommandStatus.EXPIRED: "warning",
     CommandStatus.WITHDRAWN: "plain",
     CommandStatus.UNKNOWN: "warning",
+}
+
+# What a composite schedule was found to be beside the one that we compute.
+AGREEMENT = {
+    True: "The schedule is the one that we compute",
+    False: "The schedule differs from the one that we compute",
+    None: "We know of no profile that limits here",
 }
 
 
@@ -118,12 +136,23 @@ def effect_link(command: Command) -> SafeString | str:
     if "transaction" in effect:
         url = reverse("admin:stations_transaction_change", args=[effect["transaction"]])
         return format_html('<a class="csms-link" href="{}">Transaction {}</a>', url, effect["transaction"])
+    if "diagnostics" in effect:
+        url = reverse("admin:stations_logrequest_change", args=[effect["diagnostics"]])
+        what = effect["upload"]["name"] if "upload" in effect else f"Diagnostics {effect.get('status', '')}"
+        return format_html('<a class="csms-link" href="{}">{}</a>', url, what)
     if "boot" in effect:
         url = reverse("admin:stations_boot_change", args=[effect["boot"]])
         at = parse_datetime(str(effect.get("booted_at", "")))
         return format_html('<a class="csms-link" href="{}">Booted {}</a>', url, DASH if at is None else moment(at))
+    if "reservation" in effect:
+        number = effect["reservation"]
+        query = urlencode({"charge_point": command.charge_point_id, "q": number})
+        url = f"{reverse('admin:stations_reservation_changelist')}?{query}"
+        return format_html('<a class="csms-link" href="{}">Reservation {}</a>', url, number)
     if "messages" in effect:
         return format_html_join(", ", "{}", ((_message_came(message),) for message in effect["messages"]))
+    if "agrees" in effect:
+        return AGREEMENT[effect["agrees"]]
     return ", ".join(f"{name}: {value}" for name, value in effect.items()) or DASH
 
 
@@ -132,6 +161,19 @@ def _message_came(message: dict[str, Any]) -> SafeString:
     at = parse_datetime(str(message.get("received_at", "")))
     connector = f" of connector {message['connector_id']}" if "connector_id" in message else ""
     return format_html("{}{} {}", message.get("action", ""), connector, DASH if at is None else moment(at))
+
+
+def transaction_link(transaction_id: int | None) -> SafeString | str:
+    if transaction_id is None:
+        return DASH
+    url = reverse("admin:stations_transaction_change", args=[transaction_id])
+    return format_html('<a class="csms-link" href="{}">{}</a>', url, transaction_id)
+
+
+def reservation_badge(reservation: Reservation) -> SafeString:
+    """The state of a reservation; why it ended is in the tooltip."""
+    variant = RESERVATION_VARIANTS.get(ReservationStatus(reservation.status), "plain")
+    return badge(reservation.status, variant, dict(EndReason.choices).get(reservation.end_reason, ""))
 
 
 def charge_point_link(charge_point: ChargePoint | None, otherwise: str = DASH) -> SafeString | str:

@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 
 from celery import shared_task
 
-from stations import commands, connections
-from stations.models import ConnectionAttempt, MeterValue, OcppMessage
+from stations import commands, connections, file_exchange, local_auth_lists
+from stations.models import ConnectionAttempt, LocalAuthList, MeterValue, OcppMessage, Reservation
 from tenants.models import Tenant
 from tenants.scope import current_tenant_id, platform_scope, tenant_scope
 from tenants.tasks import TenantTask
@@ -25,15 +25,44 @@ def expire_commands() -> int:
         return commands.expire_all(datetime.now(UTC))
 
 
+@shared_task(base=TenantTask, platform=True, name="stations.tasks.expire_reservations")
+def expire_reservations() -> int:
+    """Close reservations whose date has passed; gives their number. Nothing is sent."""
+    with platform_scope():
+        return Reservation.objects.expire(datetime.now(UTC))
+
+
 @shared_task(base=TenantTask, platform=True, name="stations.tasks.detect_offline")
 def detect_offline() -> int:
     """Mark the charge points of server processes that died as disconnected; gives their number."""
     return connections.forget_dead_processes(datetime.now(UTC))
 
 
+@shared_task(base=TenantTask, platform=True, name="stations.tasks.reconcile_local_auth_lists")
+def reconcile_local_auth_lists() -> int:
+    """Publish `sync_local_auth_lists` for every tenant with a list that follows by itself and differs; their number."""
+    with platform_scope():
+        automatic = LocalAuthList.objects.filter(sync_automatically=True, tenant__suspended_at__isnull=True)
+        tenant_ids = list(automatic.order_by("tenant_id").values_list("tenant_id", flat=True).distinct())
+    published = 0
+    for tenant_id in tenant_ids:
+        with tenant_scope(tenant_id):
+            if local_auth_lists.due(datetime.now(UTC)):
+                sync_local_auth_lists.delay()
+                published += 1
+    return published
+
+
+@shared_task(base=TenantTask, track=True, name="stations.tasks.sync_local_auth_lists")
+def sync_local_auth_lists() -> dict[str, int]:
+    """Send the differences of the tenant's lists that shall follow by themselves; gives the number of charge points."""
+    return {"charge_points": local_auth_lists.reconcile(datetime.now(UTC))}
+
+
 @shared_task(base=TenantTask, platform=True, name="stations.tasks.purge_expired_rows")
 def purge_expired_rows() -> int:
     """Publish `purge_tenant` for every tenant; gives their number."""
+    file_exchange.remove_broken_uploads(datetime.now(UTC))
     tenant_ids = list(Tenant.objects.values_list("pk", flat=True))
     for tenant_id in tenant_ids:
         with tenant_scope(tenant_id):
@@ -46,7 +75,9 @@ def purge_tenant() -> dict[str, int]:
     """Delete messages, connection attempts and meter values past the tenant's retention; gives rows by table."""
     now = datetime.now(UTC)
     tenant = Tenant.objects.get(pk=current_tenant_id())
-    deleted: dict[str, int] = {}
+    # Files whose rows went with their charge point.
+    orphans = file_exchange.remove_orphans(now)
+    deleted: dict[str, int] = {"files": orphans} if orphans else {}
     if tenant.message_retention_days:
         cutoff = now - timedelta(days=tenant.message_retention_days)
         deleted["messages"] = _delete_before(OcppMessage, "received_at", cutoff)

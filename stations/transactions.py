@@ -15,10 +15,11 @@ from decimal import Decimal
 from typing import Any
 
 from csms.ocppj.times import parse_time
+from stations import charging_profiles
 from stations import meter_values as readings
 from stations.authorization import Authorization, authorize_start, authorize_stop
 from stations.batch import Batch, open_batch
-from stations.models import ChargePoint, Command, Connector, MeterValue, Transaction
+from stations.models import ChargePoint, Command, Connector, MeterValue, Reservation, Transaction
 from stations.models.transaction import MAX_TRANSACTION_ID, Flag
 
 logger = logging.getLogger(__name__)
@@ -27,6 +28,8 @@ OLDEST_CREDIBLE = datetime(2010, 1, 1, tzinfo=UTC)
 CLOCK_AHEAD = timedelta(days=1)
 # A RemoteStartTransaction may wait for a cable as long as a generous ConnectionTimeOut.
 REMOTE_START_WINDOW = timedelta(minutes=15)
+# How far a charge point's clock may be behind ours before its start seems older than the command that it followed.
+CLOCK_TOLERANCE = timedelta(minutes=5)
 # Outcomes of a command after which the charge point may have done it, whether or not its answer reached us.
 MAY_HAVE_WORKED = ("Accepted", "sent", "timed_out", "unknown")
 
@@ -97,6 +100,8 @@ def start(
             _supersede(batch, charge_point, connector_id, started_at, now)
         tx.save(force_insert=True)
         batch.remember_transaction(tx)
+        if reservation_id is not None or charge_point.may_hold_reservations(min(started_at, now)):
+            Reservation.objects.use(tx, now)
         if connector_id > 0 and batch.connector(charge_point.pk, connector_id) is None:
             batch.put_connector(
                 Connector(tenant_id=charge_point.tenant_id, charge_point=charge_point, connector_id=connector_id)
@@ -104,6 +109,7 @@ def start(
     if command is not None:
         command.effect = {"transaction": tx.pk}
         command.save(update_fields=["effect"])
+        charging_profiles.installed_by_remote_start(command, tx, now)
     return tx, authorization
 
 
@@ -118,13 +124,16 @@ def _instant(timestamp: Any, charge_point: ChargePoint, now: datetime) -> tuple[
 def _remote_start_behind(
     charge_point: ChargePoint, connector_id: int, id_tag: str, started_at: datetime, now: datetime
 ) -> Command | None:
-    """The RemoteStartTransaction that led to a start of this idTag here, if one did: the oldest not yet fulfilled."""
+    """The RemoteStartTransaction that led to a start of this idTag here, if one did: the newest not yet fulfilled.
+
+    An older one that nothing came of is over: the charge point gave up waiting for the cable.
+    """
     candidates = Command.objects.filter(
         charge_point=charge_point,
         action="RemoteStartTransaction",
         sent_at__gte=now - REMOTE_START_WINDOW,
         effect__isnull=True,
-    ).order_by("id")
+    ).order_by("-id")
     for command in candidates:
         asked_connector = command.payload.get("connectorId")
         if (
@@ -132,7 +141,7 @@ def _remote_start_behind(
             and asked_connector in (None, connector_id)
             and command.outcome in MAY_HAVE_WORKED
             and command.sent_at is not None
-            and started_at >= command.sent_at - REMOTE_START_WINDOW
+            and started_at >= command.sent_at - CLOCK_TOLERANCE
         ):
             return command
     return None
@@ -158,6 +167,7 @@ def close_without_stop(batch: Batch, tx: Transaction, at: datetime, now: datetim
     if tx.energy_wh is not None:
         tx.add_flag(Flag.ENERGY_FROM_METER_VALUES)
     tx.save(update_fields=["stopped_at", "stopped_received_at", "energy_wh", "flags"])
+    charging_profiles.transaction_ended(tx)
     batch.remember_transaction(tx)
 
 
@@ -213,6 +223,7 @@ def stop(
             _store_transaction_data(batch, charge_point, tx, transaction_data, now)
             _settle_energy(batch, tx)
             tx.save()
+            charging_profiles.transaction_ended(tx)
         else:
             tx.save(force_insert=True)
             _store_transaction_data(batch, charge_point, tx, transaction_data, now)

@@ -52,6 +52,7 @@ PLUMBING = (
     Point(_CHANNELS, "channels.consumer", "AsyncConsumer.__call__"),
 )
 PRODUCT = (
+    Point("consumer", "stations.consumers", "ChargePointConsumer.__call__"),
     Point("consumer", "stations.consumers", "ChargePointConsumer.websocket_receive"),
     Point(_SESSION, "csms.ocppj.session", "Session.receive"),
     Point(_SESSION, "csms.ocppj.session", "Session.send_result"),

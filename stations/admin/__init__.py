@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from stations.admin.charge_points import ChargePointAdmin
+from stations.admin.charging_profiles import ChargingProfileAdmin
 from stations.admin.commands import CommandAdmin
+from stations.admin.diagnostics import LogRequestAdmin
+from stations.admin.firmware import FirmwareImageAdmin, FirmwareUpdateAdmin
 from stations.admin.id_tags import IdTagAdmin
+from stations.admin.local_auth_lists import LocalAuthListAdmin
 from stations.admin.log import (
     BootAdmin,
     ConnectionAttemptAdmin,
@@ -12,16 +16,23 @@ from stations.admin.log import (
     MeterValueAdmin,
     OcppMessageAdmin,
 )
+from stations.admin.reservations import ReservationAdmin
 from stations.admin.transactions import TransactionAdmin
 
 __all__ = [
     "BootAdmin",
     "ChargePointAdmin",
+    "ChargingProfileAdmin",
     "CommandAdmin",
     "ConnectionAttemptAdmin",
     "ConnectorStatusAdmin",
+    "FirmwareImageAdmin",
+    "FirmwareUpdateAdmin",
     "IdTagAdmin",
+    "LocalAuthListAdmin",
+    "LogRequestAdmin",
     "MeterValueAdmin",
     "OcppMessageAdmin",
+    "ReservationAdmin",
     "TransactionAdmin",
 ]

@@ -51,6 +51,26 @@ def command_url(command: Command) -> str:
     return reverse("admin:stations_command_change", args=[command.pk])
 
 
+def many_page(
+    model_admin: TenantModelAdmin, request: HttpRequest, charge_points: list[ChargePoint], form: dialogs.CommandForm
+) -> HttpResponse:
+    """Ask once what shall be done to the charge points chosen in the list; with the errors of what was filled in."""
+    context = {
+        **model_admin.admin_site.each_context(request),
+        "title": f"{form.title}: {len(charge_points)} charge points",
+        "opts": model_admin.opts,
+        "form": form,
+        "shown": charge_points[:SHOWN_TARGETS],
+        "more": max(0, len(charge_points) - SHOWN_TARGETS),
+        "offline": sum(not charge_point.connected for charge_point in charge_points),
+        "selected": request.POST.getlist("_selected_action"),
+        "action_name": request.POST.get("action", ""),
+        "select_across": request.POST.get("select_across", "0"),
+        "media": model_admin.media,
+    }
+    return TemplateResponse(request, "stations/admin/send_to_many.html", context)
+
+
 class CommandActions(TenantModelAdmin):
     """The commands of Core and Remote Trigger, as buttons of a charge point's page and as actions of the list."""
 
@@ -223,17 +243,4 @@ class CommandActions(TenantModelAdmin):
                 if left_out:
                     messages.warning(request, f"{left_out} disabled charge points were left out.")
                 return HttpResponseRedirect(f"{reverse('admin:stations_command_changelist')}?batch={batch.pk}")
-        context = {
-            **self.admin_site.each_context(request),
-            "title": f"{form.title}: {len(charge_points)} charge points",
-            "opts": self.opts,
-            "form": form,
-            "shown": charge_points[:SHOWN_TARGETS],
-            "more": max(0, len(charge_points) - SHOWN_TARGETS),
-            "offline": sum(not charge_point.connected for charge_point in charge_points),
-            "selected": request.POST.getlist("_selected_action"),
-            "action_name": request.POST.get("action", ""),
-            "select_across": request.POST.get("select_across", "0"),
-            "media": self.media,
-        }
-        return TemplateResponse(request, "stations/admin/send_to_many.html", context)
+        return many_page(self, request, charge_points, form)

@@ -24,7 +24,11 @@ from stations.admin.charge_point_form import (
     give_password,
 )
 from stations.admin.dialogs import id_tag_options, option_tags
+from stations.admin.firmware import FirmwareActions
+from stations.admin.local_auth_lists import LocalAuthListActions
 from stations.admin.panels import PANELS
+from stations.admin.reservations import ReservationActions
+from stations.admin.smart_charging import SmartChargingActions
 from stations.display import connection_dot, connector_badge, registration_badge
 from stations.models import ChargePoint, Connector, Transaction
 from stations.models.connector import ChargePointStatus
@@ -35,8 +39,13 @@ MAX_VENDORS = 50
 # Panels with a tab of their own, fetched when the tab is opened.
 LAZY_TABS = (
     ("transactions", "Transactions"),
+    ("reservations", "Reservations"),
     ("commands", "Commands"),
+    ("charging_profiles", "Charging profiles"),
+    ("composite_schedule", "Composite schedule"),
+    ("local_list", "Local list"),
     ("configuration", "Configuration"),
+    ("firmware", "Firmware and diagnostics"),
     ("messages", "Messages"),
     ("connection", "Connection"),
     ("times", "Response times"),
@@ -70,7 +79,7 @@ class ConnectorStatusFilter(admin.SimpleListFilter):
 
 
 @admin.register(ChargePoint)
-class ChargePointAdmin(CommandActions):
+class ChargePointAdmin(CommandActions, SmartChargingActions, FirmwareActions, ReservationActions, LocalAuthListActions):
     form = ChargePointForm
     site_path = "site"
     secret_fields = ("password",)
@@ -80,7 +89,15 @@ class ChargePointAdmin(CommandActions):
     list_filter = ("connected", "registration_status", ConnectorStatusFilter, SiteFilter, VendorFilter, "disabled")
     search_fields = ("identity", "description", "vendor", "model", "serial_number", "charge_point_serial_number")
     search_help_text = "Identity, description, vendor, model, serial number"
-    actions_detail = (*CommandActions.actions_detail, "new_password")
+    actions_detail = (
+        *CommandActions.actions_detail,
+        SmartChargingActions.smart_charging_menu,
+        FirmwareActions.firmware_menu,
+        ReservationActions.reservation_menu,
+        LocalAuthListActions.local_list_menu,
+        "new_password",
+    )
+    actions = (*CommandActions.actions, *LocalAuthListActions.local_list_actions)
     change_form_template = "admin/stations/chargepoint/change_form.html"
     fieldsets = (
         (None, {"fields": ("identity", "description", "site", "registration_status", "disabled")}),
@@ -190,6 +207,7 @@ class ChargePointAdmin(CommandActions):
         context = {
             "charge_point": charge_point,
             "can_operate": self.has_operate_permission(request),
+            "can_edit": self.has_edit_permission(request),
             **panel(charge_point),
         }
         return TemplateResponse(request, f"stations/admin/panels/{name}.html", context)

@@ -17,7 +17,10 @@ GROUPS: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
         (
             ("Charge points", "ev_station", "stations.chargepoint"),
             ("Transactions", "bolt", "stations.transaction"),
+            ("Reservations", "event_available", "stations.reservation"),
             ("Id tags", "contactless", "stations.idtag"),
+            ("Local lists", "playlist_add_check", "stations.localauthlist"),
+            ("Charging profiles", "ssid_chart", "stations.chargingprofile"),
             ("Sites", "location_on", "tenants.site"),
         ),
     ),
@@ -25,6 +28,9 @@ GROUPS: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
         "Operation",
         (
             ("Commands", "terminal", "stations.command"),
+            ("Firmware images", "memory", "stations.firmwareimage"),
+            ("Firmware updates", "system_update_alt", "stations.firmwareupdate"),
+            ("Diagnostics", "troubleshoot", "stations.logrequest"),
             ("Connection attempts", "cable", "stations.connectionattempt"),
             ("OCPP messages", "forum", "stations.ocppmessage"),
             ("Connector statuses", "timeline", "stations.connectorstatus"),

@@ -9,7 +9,12 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
+from stations.admin.composite_schedule import composite_schedule
+from stations.admin.firmware import firmware_panel
+from stations.admin.local_auth_lists import local_list_panel
+from stations.admin.reservations import reservations_panel
 from stations.admin.response_times import response_times
+from stations.admin.smart_charging import charging_profiles
 from stations.models import (
     Boot,
     ChargePoint,
@@ -117,8 +122,13 @@ PANELS: dict[str, Callable[[ChargePoint], dict[str, Any]]] = {
     "live": live,
     "boot": boot,
     "transactions": transactions,
+    "reservations": reservations_panel,
     "commands": commands,
+    "charging_profiles": charging_profiles,
+    "composite_schedule": composite_schedule,
+    "local_list": local_list_panel,
     "configuration": configuration,
+    "firmware": firmware_panel,
     "messages": messages,
     "connection": connection,
     "times": times,

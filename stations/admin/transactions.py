@@ -233,6 +233,7 @@ def page_of(tx: Any) -> dict[str, Any]:
     return {
         "tx": tx,
         "station": charge_point_link(tx.charge_point),
+        "reservation": tx.reservations.first(),
         "energy_text": energy(tx.current_energy_wh),
         "power_text": power(tx.latest_power_w) if tx.active else DASH,
         "duration_text": duration(max(0.0, (end - tx.started_at).total_seconds())),

@@ -17,8 +17,9 @@ from stations.api import schemas
 from stations.api.filters import MAX_INT32, MAX_INT64, choice, whole_number
 from stations.api.visibility import at_sites_of, charge_point_of, charge_points_of
 from stations.api.waiting import wait_until_final
+from stations.charging_profiles import PROFILE_MEMBER, with_library_profile
 from stations.masking import masked
-from stations.models import ChargePoint, Command
+from stations.models import ChargePoint, ChargingProfile, Command
 from stations.models.charge_point import RegistrationStatus
 from stations.models.command import CommandStatus
 from stations.ocpp.actions import TO_CHARGE_POINT
@@ -39,7 +40,28 @@ EXAMPLES = [
         {"action": "RemoteStartTransaction", "payload": {"idTag": "04A2B3C4", "connectorId": 1}},
         request_only=True,
     ),
+    OpenApiExample(
+        "A profile of the library for a running transaction",
+        {
+            "action": "SetChargingProfile",
+            "payload": {"connectorId": 1},
+            "charging_profile_id": 7,
+            "transaction_id": 4711,
+        },
+        request_only=True,
+    ),
 ]
+
+
+def charging_profile_reference() -> Integer:
+    """The member of a request that names a profile of the library."""
+    return Integer(
+        min_value=1,
+        max_value=MAX_INT32,
+        required=False,
+        help_text="A profile of the library: becomes csChargingProfiles of SetChargingProfile, or chargingProfile of "
+        "RemoteStartTransaction, where it never has a transactionId.",
+    )
 
 
 class CommandWrite(StrictSerializer):
@@ -57,6 +79,7 @@ class CommandWrite(StrictSerializer):
         required=False,
         help_text="Put into the payload of RemoteStopTransaction, or into a TxProfile.",
     )
+    charging_profile_id = charging_profile_reference()
 
 
 class BulkFilter(StrictSerializer):
@@ -75,6 +98,7 @@ class BulkWrite(StrictSerializer):
     reason = Text(max_length=500, required=False, default="", allow_blank=True)
     charge_points = serializers.ListField(child=Text(max_length=48), required=False, min_length=1, max_length=10_000)
     filter = BulkFilter(required=False)
+    charging_profile_id = charging_profile_reference()
 
     def validate(self, values: dict[str, Any]) -> dict[str, Any]:
         if ("charge_points" in values) == ("filter" in values):
@@ -125,6 +149,19 @@ def with_transaction(action: str, payload: dict[str, Any], transaction_id: int) 
     raise bad_request("/transaction_id", "This request has no place for a transaction.", "not_applicable")
 
 
+def with_charging_profile(action: str, payload: dict[str, Any], charging_profile_id: int) -> dict[str, Any]:
+    """`payload` with the profile of the library put in; raises 400 where it has no place or has a profile already."""
+    member = PROFILE_MEMBER.get(action)
+    if member is None:
+        raise bad_request("/charging_profile_id", "This request has no place for a profile.", "not_applicable")
+    if member in payload:
+        raise bad_request(f"/payload/{member}", "Give either this or charging_profile_id.", "either_or")
+    row = ChargingProfile.objects.filter(pk=charging_profile_id).first()
+    if row is None:
+        raise bad_request("/charging_profile_id", "There is no such charging profile.", "not_found")
+    return with_library_profile(action, payload, row)
+
+
 class _Commands(TenantAPIView):
     write_scope = ApiScope.OPERATE
 
@@ -169,6 +206,8 @@ class ChargePointCommandList(_Commands):
         charge_point = charge_point_of(self, identity)
         body = self.validated(CommandWrite)
         payload = body["payload"]
+        if "charging_profile_id" in body:
+            payload = with_charging_profile(body["action"], payload, body["charging_profile_id"])
         if "transaction_id" in body:
             payload = with_transaction(body["action"], payload, body["transaction_id"])
         try:
@@ -270,7 +309,9 @@ class CommandBulk(_Commands):
     def post(self, request: Request) -> Response:
         body = self.validated(BulkWrite)
         action, payload = body["action"], body["payload"]
-        chosen = self._chosen(body)
+        if "charging_profile_id" in body:
+            payload = with_charging_profile(action, payload, body["charging_profile_id"])
+        chosen = chosen_charge_points(self, body)
         if all(charge_point.disabled for charge_point in chosen) and action in TO_CHARGE_POINT:
             # With nobody to send it to, nothing below would look at the payload.
             problems = validate_call(action, payload)
@@ -298,19 +339,21 @@ class CommandBulk(_Commands):
         }
         return self.created(data, f"{reverse('api:commands')}?batch={batch.pk}", status=202)
 
-    def _chosen(self, body: dict[str, Any]) -> list[ChargePoint]:
-        rows = charge_points_of(self).select_related("tenant")
-        if "filter" in body:
-            wanted = dict(body["filter"])
-            if "site" in wanted:
-                wanted["site__slug"] = wanted.pop("site")
-            return list(rows.filter(**wanted).order_by("pk"))
-        found = {row.identity: row for row in rows.filter(identity__in=body["charge_points"])}
-        problems = [
-            {"pointer": f"/charge_points/{index}", "detail": "There is no such charge point.", "code": "not_found"}
-            for index, identity in enumerate(body["charge_points"])
-            if identity not in found
-        ]
-        if problems:
-            raise Problem(400, "invalid", INVALID, errors=problems[:100])
-        return [found[identity] for identity in dict.fromkeys(body["charge_points"])]
+
+def chosen_charge_points(view: TenantAPIView, body: dict[str, Any]) -> list[ChargePoint]:
+    """Those that `charge_points` lists or `filter` finds, with their tenant; raises 400 for one that is not there."""
+    rows = charge_points_of(view).select_related("tenant")
+    if "filter" in body:
+        wanted = dict(body["filter"])
+        if "site" in wanted:
+            wanted["site__slug"] = wanted.pop("site")
+        return list(rows.filter(**wanted).order_by("pk"))
+    found = {row.identity: row for row in rows.filter(identity__in=body["charge_points"])}
+    problems = [
+        {"pointer": f"/charge_points/{index}", "detail": "There is no such charge point.", "code": "not_found"}
+        for index, identity in enumerate(body["charge_points"])
+        if identity not in found
+    ]
+    if problems:
+        raise Problem(400, "invalid", INVALID, errors=problems[:100])
+    return [found[identity] for identity in dict.fromkeys(body["charge_points"])]

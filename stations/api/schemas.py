@@ -9,6 +9,7 @@ from drf_spectacular.utils import OpenApiParameter
 from stations.models.charge_point import RegistrationStatus
 from stations.models.command import CommandStatus
 from stations.models.message import MessageType
+from stations.models.reservation import EndReason, ReservationStatus
 from tenants.api.schema import component, obj, page_of
 
 __all__ = ["page_of", "query"]
@@ -126,18 +127,123 @@ ID_TAG = component("IdTag", obj(
     sites=described(array(TEXT), "Slugs of the sites where it may charge; empty means everywhere."),
     expiry_date=TIME_OR_NULL, max_active_transactions=INTEGER_OR_NULL, created_at=TIME, updated_at=TIME,
 ))  # fmt: skip
+RESERVATION = component("Reservation", obj(
+    id=described(INTEGER, "The OCPP reservationId."),
+    charge_point=TEXT,
+    connector_id=described(INTEGER, "0 is any connector."),
+    id_tag=TEXT, parent_id_tag=TEXT_OR_NULL, expiry_date=TIME,
+    status=described(enum(*ReservationStatus.values), "Requested and Accepted may keep the connector from others."),
+    end_reason=described({"type": ["string", "null"], "enum": [*EndReason.values, None]}, "Why it is live no more."),
+    transaction=described(INTEGER_OR_NULL, "The one that was started under it."),
+    command=described(INTEGER_OR_NULL, "The ReserveNow."),
+    cancel_command=described(INTEGER_OR_NULL, "The latest CancelReservation."),
+    warnings=described(array(obj(code=TEXT, detail=TEXT)), "What was unwise about it, but no reason not to ask."),
+    requested_by=TEXT, requested_at=TIME, accepted_at=TIME_OR_NULL, ended_at=TIME_OR_NULL,
+))  # fmt: skip
+CANCELLATION = component("Cancellation", obj(reservation=RESERVATION, command=COMMAND))
+
+PROFILE_WARNING = obj(code=TEXT, detail=TEXT, pointer=described(TEXT, "Where in `profile`; empty for the whole."))
+CHARGING_PROFILE = component("ChargingProfile", obj(
+    id=described(INTEGER, "The chargingProfileId on the wire."),
+    description=TEXT,
+    profile=described(OBJECT, "The OCPP chargingProfile, its chargingProfileId being `id`."),
+    warnings=described(array(PROFILE_WARNING), "What is unwise about it, but no reason not to send it."),
+    installed=described(array(obj(
+        charge_point=TEXT, connector_id=INTEGER, transaction=INTEGER_OR_NULL,
+        state=described(enum("believed", "confirmed"), "Accepted by it, or seen in a composite schedule of it."),
+        current=described(BOOLEAN, "Whether it is there as it is here now."),
+        installed_at=TIME, confirmed_at=TIME_OR_NULL,
+    )), "Where it is installed, newest first, up to 100."),
+    requested_by=TEXT, created_at=TIME, updated_at=TIME,
+))  # fmt: skip
+INSTALLED_PROFILE = component("InstalledProfile", obj(
+    id=INTEGER,
+    charging_profile_id=described(INTEGER, "The chargingProfileId on the wire."),
+    library=described(INTEGER_OR_NULL, "The profile of the library that it came from."),
+    connector_id=INTEGER, purpose=TEXT, stack_level=INTEGER, transaction=INTEGER_OR_NULL,
+    state=described(enum("believed", "confirmed"), "Accepted by it, or seen in a composite schedule of it."),
+    installed_at=TIME, confirmed_at=TIME_OR_NULL, command=INTEGER_OR_NULL,
+    profile=described(OBJECT, "The OCPP chargingProfile as it was sent."),
+))  # fmt: skip
+COMPOSITE_SCHEDULE = component("CompositeSchedule", obj(
+    connector_id=INTEGER,
+    schedule_start=TIME,
+    charging_schedule=described(
+        OBJECT_OR_NULL, "As in GetCompositeSchedule.conf, `limit` being null where nothing limits; null if none does."
+    ),
+    decisions=described(
+        array(obj(start_period=INTEGER, charging_profile_ids=array(INTEGER))),
+        "Which profiles the limit comes from, from `start_period` seconds on.",
+    ),
+))  # fmt: skip
+
+BINARY: dict[str, Any] = {"type": "string", "format": "binary"}
+FIRMWARE_IMAGE = component("FirmwareImage", obj(
+    id=INTEGER,
+    name=described(TEXT, "The file name that charge points see."),
+    vendor=described(TEXT, "Empty is any."), model=described(TEXT, "Empty is any."), version=TEXT, description=TEXT,
+    size=described(INTEGER, "Bytes."), sha256=TEXT, signature=TEXT, signing_certificate=TEXT, created_by=TEXT,
+    created_at=TIME,
+))  # fmt: skip
+FIRMWARE_IMAGE_UPLOAD: dict[str, Any] = {
+    "type": "object",
+    "required": ["file"],
+    "properties": {
+        "file": BINARY,
+        **dict.fromkeys(
+            ("name", "vendor", "model", "version", "description", "signature", "signing_certificate"), TEXT
+        ),
+    },
+}
+_PROGRESS: dict[str, Any] = {
+    "final": described(BOOLEAN, "Whether it has ended, well or not."),
+    "command": INTEGER_OR_NULL,
+    "warnings": array(obj(code=TEXT, detail=TEXT)),
+    "url_expires_at": described(TIME_OR_NULL, "Null when the file is not exchanged with us."),
+    "created_at": TIME, "answered_at": TIME_OR_NULL, "finished_at": TIME_OR_NULL,
+    "statuses": described(array(obj(status=TEXT, received_at=TIME)), "As they came; not in lists."),
+}  # fmt: skip
+FIRMWARE_UPDATE = component("FirmwareUpdate", obj(
+    optional=("statuses",),
+    id=INTEGER, charge_point=TEXT, image=INTEGER_OR_NULL, version=TEXT,
+    location=described(TEXT, "As sent, secrets masked."),
+    retrieve_date=TIME_OR_NULL, retries=INTEGER_OR_NULL, retry_interval=INTEGER_OR_NULL,
+    status=described(TEXT, "As last reported, or Requested, Refused, NotSent, Superseded."),
+    status_at=TIME_OR_NULL,
+    delivered_bytes=described(INTEGER_OR_NULL, "How far the charge point has fetched the image from us."),
+    **_PROGRESS,
+))  # fmt: skip
+DIAGNOSTICS = component("Diagnostics", obj(
+    optional=("statuses",),
+    id=INTEGER, charge_point=TEXT,
+    location=described(TEXT, "As sent, secrets masked."),
+    to_us=described(BOOLEAN, "Whether the charge point was given a URL of ours."),
+    start_time=TIME_OR_NULL, stop_time=TIME_OR_NULL, retries=INTEGER_OR_NULL, retry_interval=INTEGER_OR_NULL,
+    file_name=described(TEXT, "As the charge point named it in its answer."),
+    status=described(TEXT, "As last reported, or Requested, NothingToUpload, Refused, NotSent, Superseded."),
+    status_at=TIME_OR_NULL,
+    file=described(
+        {**obj(name=TEXT, content_type=TEXT, size=INTEGER, sha256=TEXT, received_at=TIME), "type": ["object", "null"]},
+        "What came to us.",
+    ),
+    **_PROGRESS,
+))  # fmt: skip
 
 
 _QUERY: dict[str, tuple[dict[str, Any], str]] = {
     "accepted": (BOOLEAN, "Only accepted, or only refused ones."),
     "action": (TEXT, "The OCPP action."),
     "active": (BOOLEAN, "Only running, or only ended ones."),
+    "at": (TIME, "The instant it begins at; now, when it is left out."),
     "batch": (INTEGER, "The id of a bulk request."),
     "blocked": (BOOLEAN, "Only blocked, or only unblocked ones."),
     "charge_point": (TEXT, "The identity of a charge point."),
     "connected": (BOOLEAN, "Only connected, or only disconnected ones."),
     "connector_id": ({"type": "integer", "minimum": 0}, "The number of a connector."),
+    "description": (TEXT, "The whole description."),
+    "differs": (BOOLEAN, "Only what differs, or everything."),
     "direction": (enum("in", "out"), "From or to the charge point."),
+    "duration": ({"type": "integer", "minimum": 0, "maximum": 2_678_400}, "Seconds; a day, when it is left out."),
     "id_tag": (TEXT, "An id tag, in any case."),
     "identity": (TEXT, "The identity that dialled in."),
     "message_type": (enum(*MessageType.names), "The kind of frame."),
@@ -146,9 +252,12 @@ _QUERY: dict[str, tuple[dict[str, Any], str]] = {
     "registration_status": (enum(*RegistrationStatus.values), "The registration status."),
     "since": (TIME, "Received at or after this time."),
     "site": (TEXT, "The slug of a site."),
+    "source": (enum("id_tags", "groups", "sites"), "Where the entries that are wanted come from."),
     "started_after": (TIME, "Started at or after this time."),
     "started_before": (TIME, "Started before this time."),
     "status": (enum(*CommandStatus.values), "The state of the command."),
+    "unit": (enum("A", "W"), "A per phase, or W in total, which it is when it is left out."),
+    "sync_automatically": (BOOLEAN, "Only lists that follow by themselves, or only the others."),
     "until": (TIME, "Received before this time."),
     "vendor": (TEXT, "As reported at boot."),
     "wait": ({"type": "integer", "minimum": 0, "maximum": 60}, "Seconds to wait for the command to be final."),

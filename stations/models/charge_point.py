@@ -20,6 +20,7 @@ LAST_SEEN_RESOLUTION_SECONDS = 5
 LANE_COLUMNS = (
     "tenant_id", "identity", "site_id", "registration_status", "disabled", "accept_any_id_tag", "send_milliseconds",
     "time_zone", "heartbeat_interval_seconds", "connection_generation", "connected", "last_seen_at",
+    "reserved_until",
 )  # fmt: skip
 BOOT_TEXTS = {
     "charge_point_vendor": "vendor",
@@ -85,7 +86,6 @@ class ChargePoint(TenantModel):
         choices=SecurityProfile.choices, null=True, blank=True, editable=False
     )
     password_hash = models.CharField(max_length=255, blank=True, editable=False)
-    pending_password_hash = models.CharField(max_length=255, blank=True, editable=False)
     serial_number = models.CharField(
         max_length=64, blank=True, help_text="Expected in the client certificate's CN; empty means the identity."
     )
@@ -131,6 +131,13 @@ class ChargePoint(TenantModel):
     disconnected_at = models.DateTimeField(null=True, editable=False)
     last_seen_at = models.DateTimeField(null=True, editable=False)
     remote_address = models.CharField(max_length=64, blank=True, editable=False)
+    # Two that dial with one identity (stations/rivals.py): when that was last seen, until when a rival is put off, and
+    # how many times in a row it has been.
+    contested_at = models.DateTimeField(null=True, editable=False)
+    contested_until = models.DateTimeField(null=True, editable=False)
+    contests = models.PositiveSmallIntegerField(default=0, editable=False)
+    # The latest expiry date of what it has accepted to reserve, never lowered: whether there is anything to look up.
+    reserved_until = models.DateTimeField(null=True, editable=False)
     deviations = models.JSONField(default=dict, editable=False)
 
     class Meta(TenantModel.Meta):
@@ -159,6 +166,10 @@ class ChargePoint(TenantModel):
     @property
     def effective_heartbeat_interval_seconds(self) -> int:
         return self.heartbeat_interval_seconds or int(self.tenant.heartbeat_interval_seconds)
+
+    def may_hold_reservations(self, at: datetime) -> bool:
+        """False when nothing can have been reserved here at `at`; known from this row, without a look-up."""
+        return self.reserved_until is not None and self.reserved_until > at
 
     def last_seen_is_stale(self, now: datetime) -> bool:
         """Whether `last_seen_at` is old enough to be worth a write: every frame counts, not every frame is written."""

@@ -40,7 +40,7 @@ class CommandBatch(TenantModel):
 class Command(TenantModel):
     """One outbound CALL.
 
-    `payload` is the OCPP request as it goes on the wire (a secret in it is masked once the answer is known),
+    `payload` is the OCPP request as it goes on the wire (a secret in it encrypted until it is sent, then masked),
     `response` the CALLRESULT's payload as received, `error` {code, description, details}, `effect` what came of it.
     `response` and `error` of a late answer are recorded too; the status then stays `timed_out`.
     """

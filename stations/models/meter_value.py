@@ -23,8 +23,14 @@ class MeterValue(TenantModel):
         ChargePoint, on_delete=models.CASCADE, db_index=False, db_constraint=False, related_name="meter_values"
     )
     connector_id = models.IntegerField()
+    # The lane has looked the transaction up; a check of the database's own would lock its row for every reading.
     transaction = models.ForeignKey(
-        Transaction, null=True, on_delete=models.CASCADE, db_index=False, related_name="meter_values"
+        Transaction,
+        null=True,
+        on_delete=models.CASCADE,
+        db_index=False,
+        db_constraint=False,
+        related_name="meter_values",
     )
     transaction_ref = models.TextField(blank=True)
     timestamp = models.DateTimeField()

@@ -19,12 +19,21 @@ from datetime import datetime
 from typing import Any
 
 from stations.models import ChargePoint, Command
-from stations.ocpp import core, remote_trigger
+from stations.ocpp import (
+    core,
+    firmware_management,
+    local_auth_list_management,
+    remote_trigger,
+    reservation,
+    smart_charging,
+)
 
 FROM_CHARGE_POINT: dict[str, Callable[..., Any]] = {
     "Authorize": core.authorize,
     "BootNotification": core.boot_notification,
     "DataTransfer": core.data_transfer,
+    "DiagnosticsStatusNotification": firmware_management.diagnostics_status_notification,
+    "FirmwareStatusNotification": firmware_management.firmware_status_notification,
     "Heartbeat": core.heartbeat,
     "MeterValues": core.meter_values,
     "StartTransaction": core.start_transaction,
@@ -33,24 +42,61 @@ FROM_CHARGE_POINT: dict[str, Callable[..., Any]] = {
 }
 
 TO_CHARGE_POINT: dict[str, Callable[..., None]] = {
+    "CancelReservation": reservation.cancel_reservation_conf,
     "ChangeAvailability": core.change_availability_conf,
     "ChangeConfiguration": core.change_configuration_conf,
     "ClearCache": core.clear_cache_conf,
+    "ClearChargingProfile": smart_charging.clear_charging_profile_conf,
     "DataTransfer": core.data_transfer_conf,
+    "GetCompositeSchedule": smart_charging.get_composite_schedule_conf,
     "GetConfiguration": core.get_configuration_conf,
+    "GetLocalListVersion": local_auth_list_management.get_local_list_version_conf,
+    "GetDiagnostics": firmware_management.get_diagnostics_conf,
     "RemoteStartTransaction": core.remote_start_transaction_conf,
     "RemoteStopTransaction": core.remote_stop_transaction_conf,
+    "ReserveNow": reservation.reserve_now_conf,
     "Reset": core.reset_conf,
+    "SendLocalList": local_auth_list_management.send_local_list_conf,
+    "SetChargingProfile": smart_charging.set_charging_profile_conf,
     "TriggerMessage": remote_trigger.trigger_message_conf,
     "UnlockConnector": core.unlock_connector_conf,
+    "UpdateFirmware": firmware_management.update_firmware_conf,
 }
 
-COMPLETE: dict[str, Callable[[ChargePoint, dict[str, Any]], dict[str, Any]]] = {}
+COMPLETE: dict[str, Callable[[ChargePoint, dict[str, Any]], dict[str, Any]]] = {
+    "SendLocalList": local_auth_list_management.send_local_list_complete,
+    "RemoteStartTransaction": core.remote_start_transaction_complete,
+    "ReserveNow": reservation.reserve_now_complete,
+    "SetChargingProfile": smart_charging.set_charging_profile_complete,
+}
 
 WARNINGS: dict[str, Callable[[ChargePoint, dict[str, Any]], list[tuple[str, str]]]] = {
+    "CancelReservation": reservation.cancel_reservation_warnings,
+    "ChangeConfiguration": core.change_configuration_warnings,
+    "ClearChargingProfile": smart_charging.clear_charging_profile_warnings,
+    "GetCompositeSchedule": smart_charging.get_composite_schedule_warnings,
+    "GetDiagnostics": firmware_management.get_diagnostics_warnings,
+    "RemoteStartTransaction": core.remote_start_transaction_warnings,
+    "ReserveNow": reservation.reserve_now_warnings,
+    "SendLocalList": local_auth_list_management.send_local_list_warnings,
+    "SetChargingProfile": smart_charging.set_charging_profile_warnings,
     "TriggerMessage": remote_trigger.trigger_message_warnings,
+    "UpdateFirmware": firmware_management.update_firmware_warnings,
 }
 
-QUEUED: dict[str, Callable[[Command], None]] = {}
+QUEUED: dict[str, Callable[[Command], None]] = {
+    "CancelReservation": reservation.cancel_reservation_queued,
+    "ChangeConfiguration": core.change_configuration_queued,
+    "GetDiagnostics": firmware_management.get_diagnostics_queued,
+    "ReserveNow": reservation.reserve_now_queued,
+    "SendLocalList": local_auth_list_management.send_local_list_queued,
+    "UpdateFirmware": firmware_management.update_firmware_queued,
+}
 
-WITHOUT_ANSWER: dict[str, Callable[[Command, datetime], None]] = {}
+WITHOUT_ANSWER: dict[str, Callable[[Command, datetime], None]] = {
+    "ChangeConfiguration": core.change_configuration_without_answer,
+    "GetDiagnostics": firmware_management.get_diagnostics_without_answer,
+    "ReserveNow": reservation.reserve_now_without_answer,
+    "SendLocalList": local_auth_list_management.send_local_list_without_answer,
+    "UpdateFirmware": firmware_management.update_firmware_without_answer,
+}

@@ -14,12 +14,15 @@ from typing import Any
 from ocpp.v16 import call, call_result
 
 from csms.ocppj.times import format_time, parse_time
-from stations import authorization, transactions
+from stations import authorization, charging_profiles, transactions
 from stations import meter_values as readings
 from stations.batch import open_batch
+from stations.charging_profile_rules import judge
 from stations.masking import is_secret_key
-from stations.models import Boot, ChargePoint, Command, ConfigurationKey, Connector
+from stations.models import Boot, ChargePoint, Command, ConfigurationKey, Connector, Reservation
 from stations.models.charge_point import BOOT_TEXTS
+from stations.models.reservation import ENDING_STATUSES
+from stations.ocpp.security import credentials as security_keys
 
 INT32_MAX = 2**31 - 1
 RESET_EFFECT_WINDOW = timedelta(minutes=30)
@@ -171,6 +174,8 @@ def status_notification(
                     status_received_at=now,
                 )
             )
+            if status in ENDING_STATUSES and charge_point.may_hold_reservations(now):
+                Reservation.objects.out_of_service(charge_point.pk, connector_id, status, now)
     return call_result.StatusNotification()
 
 
@@ -211,13 +216,30 @@ def change_availability_conf(command: Command, conf: call_result.ChangeAvailabil
     """ChangeAvailability.conf changes nothing of ours: a StatusNotification follows. Source: OCPP 1.6 ed. 2, 5.2."""
 
 
+def change_configuration_warnings(charge_point: ChargePoint, payload: dict[str, Any]) -> list[tuple[str, str]]:
+    """What is unwise about a new password or security profile; any other value is the operator's affair."""
+    return security_keys.warnings(charge_point, payload)
+
+
+def change_configuration_queued(command: Command) -> None:
+    """Note a password that is going out; refuse a security profile below the one in force. Source: A00.FR.005."""
+    security_keys.queued(command)
+
+
+def change_configuration_without_answer(command: Command, now: datetime) -> None:
+    """A new password or security profile that was sent may have been taken all the same."""
+    security_keys.without_answer(command)
+
+
 def change_configuration_conf(command: Command, conf: call_result.ChangeConfiguration, now: datetime) -> None:
     """Keep the value that the charge point took: Accepted or, active after its next reset, RebootRequired.
 
-    A secret (AuthorizationKey) is not kept. Rejected and NotSupported change nothing.
+    A secret (AuthorizationKey) is not kept. Rejected and NotSupported change nothing. What it means for passwords and
+    security profiles: stations/ocpp/security/credentials.py.
     Source: OCPP 1.6 ed. 2, 5.3, 6.7, 6.8.
     """
     key = str(command.payload["key"])
+    security_keys.answered(command, str(conf.status))
     if conf.status not in ("Accepted", "RebootRequired") or is_secret_key(key):
         return
     value = command.payload["value"]
@@ -272,6 +294,20 @@ def get_configuration_conf(command: Command, conf: call_result.GetConfiguration,
         update_fields=["value", "readonly", "known", "reported_at"],
         unique_fields=["charge_point", "key"],
     )
+
+
+def remote_start_transaction_complete(charge_point: ChargePoint, payload: dict[str, Any]) -> dict[str, Any]:
+    """Give the profile of a RemoteStartTransaction.req, if it has one, a chargingProfileId if it lacks one."""
+    return charging_profiles.with_profile_id("RemoteStartTransaction", payload)
+
+
+def remote_start_transaction_warnings(charge_point: ChargePoint, payload: dict[str, Any]) -> list[tuple[str, str]]:
+    """What is unwise about the profile of a RemoteStartTransaction.req, if it has one. Source: errata v4.0 3.41."""
+    profile = payload.get("chargingProfile")
+    if profile is None:
+        return []
+    judgement = judge(profile, charge_point, payload.get("connectorId"), remote_start=True)
+    return [(finding.code, finding.detail) for finding in judgement.findings]
 
 
 def remote_start_transaction_conf(command: Command, conf: call_result.RemoteStartTransaction, now: datetime) -> None:

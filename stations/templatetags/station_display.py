@@ -27,8 +27,10 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "power": display.power,
     "pretty_json": tenants.display.pretty_json,
     "registration_badge": display.registration_badge,
+    "reservation_badge": display.reservation_badge,
     "shown_payload": display.shown_payload,
     "status_badge": display.status_badge,
+    "transaction_link": display.transaction_link,
 }
 for name, function in FILTERS.items():
     register.filter(name, function)

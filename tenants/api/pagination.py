@@ -34,8 +34,8 @@ class NewestFirstPagination(BasePagination):
         order: tuple[str, ...] = getattr(view, "cursor_order", NEWEST_FIRST)
         self._fields = [name.removeprefix("-") for name in order]
         descending = order[0].startswith("-")
-        size = _page_size(request, getattr(view, "default_page_size", DEFAULT_SIZE))
-        self._count = queryset.count() if _wants_count(request) else None
+        size = page_size(request, getattr(view, "default_page_size", DEFAULT_SIZE))
+        self._count = queryset.count() if wants_count(request) else None
         values, backwards = self._cursor(request, queryset.model)
         if values is not None:
             queryset = queryset.filter(_beyond(self._fields, values, "lt" if descending != backwards else "gt"))
@@ -110,7 +110,8 @@ def _beyond(fields: list[str], values: list[Any], operator: str) -> Q:
     return condition & alternatives
 
 
-def _page_size(request: Request, default: int) -> int:
+def page_size(request: Request, default: int = DEFAULT_SIZE) -> int:
+    """The parameter `page_size`; raises 400."""
     text = request.query_params.get("page_size")
     if text is None:
         return default
@@ -119,7 +120,8 @@ def _page_size(request: Request, default: int) -> int:
     return int(text)
 
 
-def _wants_count(request: Request) -> bool:
+def wants_count(request: Request) -> bool:
+    """The parameter `count`; raises 400."""
     text = request.query_params.get("count", "false")
     if text not in ("true", "false"):
         raise bad_request("/count", "true or false.", "invalid")

@@ -60,12 +60,13 @@ class StrictSerializer(serializers.Serializer[Any]):
 class TenantAPIView(APIView):
     """Base of all views.
 
-    `query_parameters` names what a GET understands beside pagination, `post_parameters` what a POST does; others are
-    400. Scopes: `read_scope`, `write_scope` (permissions.py).
+    `query_parameters` names what a GET understands beside pagination, `post_parameters` what a POST does and
+    `delete_parameters` what a DELETE does; others are 400. Scopes: `read_scope`, `write_scope` (permissions.py).
     """
 
     query_parameters: frozenset[str] = frozenset()
     post_parameters: frozenset[str] = frozenset()
+    delete_parameters: frozenset[str] = frozenset()
     paginated = False
     # Whether If-Match is understood.
     tagged_object = False
@@ -148,6 +149,8 @@ class TenantAPIView(APIView):
             allowed = self.query_parameters | (PARAMETERS if self.paginated else frozenset())
         elif self.request.method == "POST":
             allowed = self.post_parameters
+        elif self.request.method == "DELETE":
+            allowed = self.delete_parameters
         for name, values in self.request.query_params.lists():
             if name not in allowed:
                 raise bad_request(f"/{name}", "This query parameter is not known.", "unknown_parameter")

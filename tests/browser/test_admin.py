@@ -40,6 +40,7 @@ TABS = {
     "Transactions": "#panel-transactions table",
     "Commands": "#panel-commands table",
     "Configuration": "#panel-configuration p",
+    "Firmware and diagnostics": "#panel-firmware section",
     "Messages": "#panel-messages table",
     "Connection": "#panel-connection table",
     "Response times": "#panel-times table",

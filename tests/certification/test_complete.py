@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import re
 
-from tests.certification import test_core_commands, test_core_sessions
+from tests.certification import (
+    test_core_commands,
+    test_core_sessions,
+    test_firmware,
+    test_local_auth_list,
+    test_reservation,
+    test_smart_charging,
+)
 
 CORE = (
     "001 003 004_1 004_2 005_1 007 010 011_1 011_2 012 013 014 017_1 017_2 018_1 019_1 019_2 021 023_1 023_2 023_3 024 "
@@ -17,3 +24,23 @@ def test_the_34_core_cases_each_have_one_test() -> None:
     found = [match[1] for name in names if (match := re.match(r"test_tc_(\d{3}(?:_\d)?)_", name))]
     assert len(CORE) == 34
     assert sorted(found) == sorted(CORE)
+
+
+def test_the_5_smart_charging_cases_each_have_one_test() -> None:
+    found = [match[1] for name in vars(test_smart_charging) if (match := re.match(r"test_tc_(\d{3})_", name))]
+    assert sorted(found) == ["056", "057", "059", "066", "067"]
+
+
+def test_the_10_reservation_cases_each_have_one_test() -> None:
+    found = [match[1] for name in vars(test_reservation) if (match := re.match(r"test_tc_(\d{3}(?:_\d)?)_", name))]
+    assert sorted(found) == "046 047 048_1 048_2 048_3 048_4 049 051 052 053".split()
+
+
+def test_the_6_local_list_cases_each_have_one_test() -> None:
+    found = [match[1] for name in vars(test_local_auth_list) if (match := re.match(r"test_tc_(\d{3}_\d)_", name))]
+    assert sorted(found) == "042_1 042_2 043_1 043_3 043_4 043_5".split()
+
+
+def test_the_5_firmware_management_cases_each_have_one_test() -> None:
+    found = [match[1] for name in vars(test_firmware) if (match := re.match(r"test_tc_(\d{3}_\d)_", name))]
+    assert sorted(found) == ["044_1", "044_2", "044_3", "045_1", "045_2"]

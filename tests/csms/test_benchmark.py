@@ -62,7 +62,7 @@ def test_every_part_is_measured_and_every_acknowledged_message_is_counted(tmp_pa
     assert f"all {results['counted'][product]:,} acknowledged MeterValues are in the database" in ran.stdout
     assert [(memory["target"], memory["sockets"]) for memory in results["memory"]] == [(ECHO, 2), (product, 2)]
     assert [profile["target"] for profile in results["profiles"]] == [ECHO, product]
-    assert {"Channels", "OCPP-J session", "bulk SQL"} <= {layer for layer, _, _ in results["profiles"][1]["used"]}
+    assert {"consumer", "OCPP-J session", "bulk SQL"} <= {layer for layer, _, _ in results["profiles"][1]["used"]}
     # Neither touched the installation's database nor left one of its own behind.
     assert not own.exists()
     assert leftovers() == before

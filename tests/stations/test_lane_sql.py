@@ -12,7 +12,7 @@ from stations.models import ChargePoint
 from stations.models.charge_point import LANE_COLUMNS
 from tenants.scope import tenant_scope
 from tests.conftest import Tenants
-from tests.stations.rows import new_charge_point, start, transaction
+from tests.stations.rows import NOW, new_charge_point, start, transaction
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def charge_point(tenants: Tenants) -> ChargePoint:
     with tenant_scope(tenants.tenant_a):
         return new_charge_point(
             last_seen_at=datetime(2026, 3, 1, 12, 0, 0, 123456, UTC), disabled=True, time_zone="Europe/Berlin",
-            heartbeat_interval_seconds=45,
+            heartbeat_interval_seconds=45, reserved_until=NOW,
         )  # fmt: skip
 
 

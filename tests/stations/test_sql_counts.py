@@ -114,8 +114,9 @@ CONSTANT = {
 PER_CALL = {
     # First the tenant, its id tags with their sites, the connectors, and the upsert of those that are new.
     start_transaction: (11, 4),
-    stop_transaction: (4, 1),
-    stop_transaction_with_data: (8, 3),
+    # The transaction, and the TxProfiles that end with it.
+    stop_transaction: (5, 2),
+    stop_transaction_with_data: (9, 4),
 }
 
 

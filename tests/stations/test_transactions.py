@@ -335,6 +335,23 @@ class TestRemoteStart:
         opened = start(charge_point, timestamp=wire(NOW - HOUR)).transaction_id
         assert transaction(opened).started_by_command is None
 
+    @pytest.mark.parametrize(("behind", "tied"), [(4 * MINUTE, True), (10 * MINUTE, False)])
+    def test_clock_that_is_a_little_behind_is_forgiven(
+        self, charge_point: ChargePoint, behind: timedelta, tied: bool
+    ) -> None:
+        self.command(charge_point)
+        opened = start(charge_point, timestamp=wire(NOW - behind)).transaction_id
+        assert (transaction(opened).started_by_command is not None) is tied
+
+    def test_command_that_nothing_came_of_does_not_take_the_start_of_a_later_one(
+        self, charge_point: ChargePoint
+    ) -> None:
+        abandoned, later = self.command(charge_point, connectorId=1), self.command(charge_point, connectorId=1)
+        opened = start(charge_point).transaction_id
+        assert transaction(opened).started_by_command == later
+        abandoned.refresh_from_db()
+        assert abandoned.effect is None
+
     def test_one_command_leads_to_one_transaction(self, charge_point: ChargePoint) -> None:
         self.command(charge_point)
         first = start(charge_point).transaction_id

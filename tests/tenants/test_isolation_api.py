@@ -13,20 +13,30 @@ from typing import Any
 import pytest
 from django.apps import apps
 from django.core.cache import cache
+from django.core.files.base import ContentFile
 from django.urls import get_resolver
 from django.urls.resolvers import URLPattern, URLResolver
 
 from stations.models import (
     ChargePoint,
+    ChargingProfile,
     Command,
     CommandBatch,
     ConfigurationKey,
     ConnectionAttempt,
     Connector,
+    FirmwareImage,
+    FirmwareUpdate,
     IdTag,
+    InstalledProfile,
+    LocalAuthList,
+    LocalAuthListEntry,
+    LogRequest,
     MeterValue,
     OcppMessage,
+    Reservation,
     Transaction,
+    UploadedFile,
 )
 from tenants.models import ApiKey, AuditEntry, IdempotencyRecord, Site
 from tenants.scope import current_scope, platform_scope, tenant_scope
@@ -41,12 +51,24 @@ COMMAND = {"action": "ClearCache"}
 OBJECTS: dict[str, dict[str, Any]] = {
     "charge-points/<path:identity>/": {"PUT": None, "PATCH": {"description": "b was here"}},
     "charge-points/<path:identity>/commands/": {"POST": COMMAND},
+    "charge-points/<path:identity>/composite-schedule/": {},
     "charge-points/<path:identity>/configuration/": {},
     "charge-points/<path:identity>/connection-attempts/": {},
     "charge-points/<path:identity>/connectors/": {},
+    "charge-points/<path:identity>/installed-profiles/": {},
     "charge-points/<path:identity>/messages/": {},
+    "charging-profiles/<int:pk>/": {},
     "commands/<int:pk>/": {},
+    "diagnostics/<int:pk>/": {},
+    "diagnostics/<int:pk>/file/": {},
+    "firmware-images/<int:pk>/": {},
+    "firmware-images/<int:pk>/file/": {},
+    "firmware-updates/<int:pk>/": {},
     "id-tags/<path:id_tag>/": {"PUT": None, "PATCH": {"description": "b was here"}},
+    "reservations/<int:pk>/": {},
+    "local-auth-lists/<path:identity>/": {},
+    "local-auth-lists/<path:identity>/entries/": {},
+    "local-auth-lists/<path:identity>/sync/": {"POST": {}},
     "transactions/<int:pk>/": {},
     "transactions/<int:pk>/close/": {"POST": {}},
     "transactions/<int:pk>/meter-values/": {},
@@ -54,10 +76,17 @@ OBJECTS: dict[str, dict[str, Any]] = {
     "api-keys/<int:pk>/": {},
 }
 LISTS = (
-    "charge-points/", "commands/", "commands/bulk/", "connection-attempts/", "id-tags/", "transactions/", "sites/",
-    "api-keys/",
+    "local-auth-lists/", "diagnostics/", "firmware-images/", "firmware-updates/",
+    "charge-points/", "charging-profiles/", "commands/", "commands/bulk/", "connection-attempts/", "id-tags/",
+    "reservations/", "transactions/", "sites/", "api-keys/",
 )  # fmt: skip
 MARK = "mark-of-{}"
+CHARGING_PROFILE = {
+    "stackLevel": 1,
+    "chargingProfilePurpose": "TxDefaultProfile",
+    "chargingProfileKind": "Relative",
+    "chargingSchedule": {"chargingRateUnit": "A", "chargingSchedulePeriod": [{"startPeriod": 0, "limit": 6.0}]},
+}
 
 
 class Side:
@@ -86,6 +115,11 @@ class Side:
                 )  # fmt: skip
             IdTag.objects.create(id_tag="SAME", description=self.mark)
             IdTag.objects.create(id_tag=f"ONLY-{tenant.slug}", description=self.mark)
+            for point in (charge_point, alone):
+                local_list = LocalAuthList.objects.create(charge_point=point, outcome=self.mark)
+                LocalAuthListEntry.objects.create(
+                    local_auth_list=local_list, id_tag=self.mark, key=self.mark, info={}, fingerprint=1
+                )
             tx = Transaction.objects.create(
                 charge_point=alone, connector_id=1, id_tag=self.mark, id_tag_key=self.mark.upper(), started_at=NOW,
                 started_received_at=NOW, meter_start_wh=0,
@@ -94,14 +128,40 @@ class Side:
                 charge_point=alone, connector_id=1, transaction=tx, timestamp=NOW, received_at=NOW,
                 sampled_value=[{"value": self.mark}], digest=1,
             )  # fmt: skip
+            profile = ChargingProfile.objects.create(description=self.mark, profile=CHARGING_PROFILE)
+            InstalledProfile.objects.create(
+                charge_point=alone, connector_id=1, charging_profile_id=profile.pk, library=profile,
+                profile=profile.as_sent, purpose="TxDefaultProfile", stack_level=1, installed_at=NOW,
+            )  # fmt: skip
             batch = CommandBatch.objects.create(action="Reset", requested_by=self.mark, created_at=NOW)
             command = Command.objects.create(
                 charge_point=alone, action="Reset", payload={"type": "Soft"}, requested_by=self.mark, created_at=NOW,
                 expires_at=NOW, batch=batch,
             )  # fmt: skip
+            files = ContentFile(b"content", name="same")
+            image = FirmwareImage(tenant=tenant, name=self.mark, size=7, sha256="", created_by=self.mark)
+            image.file.save("same", files)
+            update = FirmwareUpdate.objects.create(
+                charge_point=alone, location="ftp://h/", version=self.mark, created_at=NOW
+            )
+            request = LogRequest.objects.create(
+                charge_point=alone, location="ftp://h/", file_name=self.mark, created_at=NOW
+            )
+            upload = UploadedFile(
+                tenant=tenant, charge_point=alone, log_request=request, name=self.mark, size=7, received_at=NOW
+            )
+            upload.file.save("same", files)
+            number = Reservation.objects.new_id()
+            reservation = Reservation.objects.create(
+                charge_point=alone, reservation_id=number, connector_id=1, id_tag=self.mark,
+                id_tag_key=self.mark.upper(), expiry_date=NOW, requested_by=self.mark, requested_at=NOW,
+            )  # fmt: skip
         self.names = {
+            "local-auth-lists": alone.identity, "diagnostics": request.pk, "firmware-images": image.pk,
+            "firmware-updates": update.pk,
             "charge-points": alone.identity, "id-tags": f"ONLY-{tenant.slug}", "sites": f"only-{tenant.slug}",
-            "commands": command.pk, "transactions": tx.pk, "api-keys": row.pk,
+            "charging-profiles": profile.pk, "commands": command.pk, "transactions": tx.pk, "api-keys": row.pk,
+            "reservations": reservation.reservation_id,
         }  # fmt: skip
 
     def path_of(self, route: str) -> str:
@@ -193,6 +253,10 @@ def filters_that_name_the_other(a: Side) -> Iterator[str]:
     yield f"transactions/?site={a.names['sites']}"
     yield f"charge-points/?site={a.names['sites']}"
     yield f"commands/?charge_point={a.names['charge-points']}"
+    yield f"diagnostics/?charge_point={a.names['charge-points']}"
+    yield f"firmware-updates/?charge_point={a.names['charge-points']}"
+    yield f"reservations/?charge_point={a.names['charge-points']}"
+    yield f"reservations/?id_tag={a.mark}"
     yield f"connection-attempts/?identity={a.names['charge-points']}"
 
 
@@ -215,11 +279,21 @@ def test_cursor_of_another_tenant_gives_the_own_rows(sides: tuple[Side, Side], p
 
 
 BODIES_WITH_REFERENCES = (
+    ("PUT", "local-auth-lists/SAME/", {"source": {"sites": ["only-alpha"]}}),
+    ("PUT", "local-auth-lists/SAME/", {"source": {"id_tags": ["ONLY-alpha"]}}),
+    ("POST", "local-auth-lists/", {"charge_points": ["ONLY-alpha"], "source": None}),
     ("PUT", "charge-points/NEW/", {"site": "only-alpha"}),
+    ("POST", "diagnostics/", {"charge_point": "ONLY-alpha"}),
+    ("POST", "firmware-updates/", {"charge_point": "ONLY-alpha", "location": "ftp://h/"}),
     ("PATCH", "charge-points/SAME/", {"site": "only-alpha"}),
     ("PUT", "id-tags/NEW/", {"sites": ["only-alpha"]}),
     ("POST", "api-keys/", {"name": "x", "scopes": ["read"], "sites": ["only-alpha"]}),
     ("POST", "commands/bulk/", {**COMMAND, "charge_points": ["SAME", "ONLY-alpha"]}),
+    (
+        "POST",
+        "reservations/",
+        {"charge_point": "ONLY-alpha", "connector_id": 1, "id_tag": "SAME", "expiry_date": "2030-01-01T00:00:00Z"},
+    ),
 )
 
 

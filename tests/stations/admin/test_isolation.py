@@ -16,13 +16,19 @@ from stations.admin.panels import PANELS
 from stations.models import (
     Boot,
     ChargePoint,
+    ChargingProfile,
     Command,
     CommandBatch,
     ConnectionAttempt,
     ConnectorStatus,
+    FirmwareImage,
+    FirmwareUpdate,
     IdTag,
+    LocalAuthList,
+    LogRequest,
     MeterValue,
     OcppMessage,
+    Reservation,
     Transaction,
 )
 from stations.models.message import MessageType
@@ -51,6 +57,15 @@ ROWS: dict[type[models.Model], Callable[[Tenant], models.Model]] = {
         charge_point=new_charge_point(), at=NOW, payload={"charge_point_vendor": MARK}, status="Accepted"
     ),
     ChargePoint: lambda tenant: new_charge_point(MARK),
+    ChargingProfile: lambda tenant: ChargingProfile.objects.create(
+        description=MARK,
+        profile={
+            "stackLevel": 0, "chargingProfilePurpose": "TxProfile", "chargingProfileKind": "Relative",
+            "chargingSchedule": {
+                "chargingRateUnit": "A", "chargingSchedulePeriod": [{"startPeriod": 0, "limit": 6}]
+            },
+        },
+    ),
     Command: lambda tenant: Command.objects.create(
         charge_point=new_charge_point(), action="Reset", payload={"type": "Soft"}, requested_by=MARK, created_at=NOW,
         expires_at=NOW + timedelta(days=1), batch=CommandBatch.objects.create(
@@ -63,15 +78,27 @@ ROWS: dict[type[models.Model], Callable[[Tenant], models.Model]] = {
     ConnectorStatus: lambda tenant: ConnectorStatus.objects.create(
         charge_point=new_charge_point(), connector_id=1, status="Faulted", info=MARK, at=NOW, received_at=NOW
     ),
+    FirmwareImage: lambda tenant: FirmwareImage.objects.create(name=MARK, size=1, sha256="", file="gone"),
+    FirmwareUpdate: lambda tenant: FirmwareUpdate.objects.create(
+        charge_point=new_charge_point(), location="ftp://h/", version=MARK, created_at=NOW
+    ),
     IdTag: lambda tenant: new_id_tag(MARK),
     JobRun: lambda tenant: JobRun.objects.create(task_name=MARK, task_id="1"),
+    LocalAuthList: lambda tenant: LocalAuthList.objects.create(charge_point=new_charge_point(MARK)),
     Membership: lambda tenant: Membership.objects.create(user=new_user(MARK)),
+    LogRequest: lambda tenant: LogRequest.objects.create(
+        charge_point=new_charge_point(), location="ftp://h/", file_name=MARK, created_at=NOW
+    ),
     MeterValue: lambda tenant: MeterValue.objects.create(
         charge_point=new_charge_point(MARK), connector_id=1, timestamp=NOW, received_at=NOW, sampled_value=[], digest=1
     ),
     OcppMessage: lambda tenant: OcppMessage.objects.create(
         charge_point=new_charge_point(), incoming=True, message_type=MessageType.CALL, action=MARK, payload="{}",
         received_at=NOW,
+    ),
+    Reservation: lambda tenant: Reservation.objects.create(
+        charge_point=new_charge_point(), reservation_id=1, connector_id=1, id_tag=MARK, id_tag_key=MARK,
+        expiry_date=NOW, requested_by=MARK, requested_at=NOW,
     ),
     Site: lambda tenant: Site.objects.create(name=MARK, slug="secret"),
     Tenant: lambda tenant: tenant,
@@ -136,6 +163,8 @@ def test_every_page_of_another_tenants_row_is_404(tenants: Tenants, owner_b: Cli
         ("stations_chargepoint_changelist", "site"),
         ("stations_transaction_changelist", "charge_point"),
         ("stations_transaction_changelist", "site"),
+        ("stations_reservation_changelist", "charge_point"),
+        ("stations_reservation_changelist", "site"),
         ("stations_command_changelist", "charge_point"),
         ("stations_command_changelist", "batch"),
         ("stations_ocppmessage_changelist", "charge_point"),

@@ -31,7 +31,8 @@ class Api:
             extra |= {"data": content, "content_type": "application/json"}
         response = Client(raise_request_exception=False).generic(method, f"/api/v1/{path}", **extra)
         media_type = response.headers.get("Content-Type", "")
-        expected = "application/problem+json" if response.status_code >= 400 else "application/json"
+        of_answer = "application/octet-stream" if path.endswith("/file/") else "application/json"
+        expected = "application/problem+json" if response.status_code >= 400 else of_answer
         assert media_type.startswith(expected) or response.status_code == 204, (response.status_code, media_type)
         return response
 

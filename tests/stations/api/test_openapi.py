@@ -20,6 +20,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from stations.api import commands as commands_api
+from stations.api import reservations as reservations_api
 from tests.stations.api.conftest import Owner
 
 EXAMPLES = 10
@@ -49,7 +50,8 @@ def _one_connection() -> Iterator[None]:
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.filter_too_much],
 )
 def test_answers_are_as_documented(case: Any, a: Owner, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(commands_api, "wait_until_final", lambda pk, seconds: None)
+    for views in (commands_api, reservations_api):
+        monkeypatch.setattr(views, "wait_until_final", lambda pk, seconds: None)
     cache.clear()
     known = {"identity": "SAME", "id_tag": "SameTag", "slug": "depot", "id": a.transaction.pk}
     # A name made up leads to a 404, which says little: every other request is for what exists.

@@ -8,7 +8,15 @@ import re
 import pytest
 
 from csms.ocppj import payloads
-from stations.ocpp import actions, core, remote_trigger
+from stations.ocpp import (
+    actions,
+    core,
+    firmware_management,
+    local_auth_list_management,
+    remote_trigger,
+    reservation,
+    smart_charging,
+)
 
 # OCPP 1.6 edition 2, section 3.3 (as corrected by errata v4.0 3.2, 3.3): the messages of each profile, by direction.
 PROFILES = {
@@ -22,7 +30,14 @@ PROFILES = {
             "RemoteStartTransaction", "RemoteStopTransaction", "Reset", "UnlockConnector",
         },
     ),
+    local_auth_list_management: (set(), {"GetLocalListVersion", "SendLocalList"}),
     remote_trigger: (set(), {"TriggerMessage"}),
+    reservation: (set(), {"CancelReservation", "ReserveNow"}),
+    smart_charging: (set(), {"ClearChargingProfile", "GetCompositeSchedule", "SetChargingProfile"}),
+    firmware_management: (
+        {"DiagnosticsStatusNotification", "FirmwareStatusNotification"},
+        {"GetDiagnostics", "UpdateFirmware"},
+    ),
 }  # fmt: skip
 INBOUND = [(module, action) for module, (inbound, _) in PROFILES.items() for action in sorted(inbound)]
 OUTBOUND = [(module, action) for module, (_, outbound) in PROFILES.items() for action in sorted(outbound)]
