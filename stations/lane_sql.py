@@ -31,15 +31,15 @@ _TIMES = [index for index, name in enumerate(_NAMES) if name.endswith(("_at", "_
 
 def round_trip() -> AbstractContextManager[None]:
     """Statements of the block go to the database together, the COMMIT too if it is among them, where it can do that."""
-    if connection.vendor == "postgresql":
-        pipeline: AbstractContextManager[None] = connection.pipeline()
-        return pipeline
-    return nullcontext()
+    # What is asked of it beyond Django's own: tenants/postgresql/base.py.
+    database: Any = connection
+    return database.pipeline() if connection.vendor == "postgresql" else nullcontext()
 
 
 def cursor() -> Any:
     """A cursor for constant SQL. The caller has opened the tenant scope: row-level security checks every row."""
-    return connection.constant_cursor() if connection.vendor == "postgresql" else connection.cursor()
+    database: Any = connection
+    return database.constant_cursor() if connection.vendor == "postgresql" else database.cursor()
 
 
 def look_up(

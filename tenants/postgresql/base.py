@@ -16,7 +16,7 @@ Values of the setting: '' no scope, 'platform', or the tenant's id.
 """
 
 # The stubs leave out the methods of cursors and connections that are overridden here.
-# mypy: disable-error-code="call-arg, misc"
+# mypy: disable-error-code="attr-defined, call-arg, misc"
 
 from __future__ import annotations
 
