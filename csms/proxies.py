@@ -1,12 +1,20 @@
-"""Who is really calling: forwarded headers are believed only from CSMS_TRUSTED_PROXIES."""
+"""Who is really calling: forwarded headers are believed only from CSMS_TRUSTED_PROXIES.
+
+A proxy that ends TLS says what the peer proved in headers of its own, which it must set on every request, so that a
+client cannot bring them along (deploy/nginx.conf, deploy/haproxy.cfg).
+"""
 
 from __future__ import annotations
 
+import base64
+import binascii
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
@@ -54,3 +62,46 @@ def peer(scope: Mapping[str, Any], headers: Mapping[bytes, bytes]) -> Peer:
     origin = next((part for part in reversed(forwarded) if not is_trusted(part)), address)
     proto = headers.get(b"x-forwarded-proto", b"").decode("latin-1").strip().lower()
     return Peer(origin[:64], proto in ("https", "wss") if proto else secure)
+
+
+# --- TLS that a proxy has ended ---------------------------------------------------------------------------------------
+_PEM = re.compile(rb"-----BEGIN CERTIFICATE-----(.*?)-----END CERTIFICATE-----", re.DOTALL)
+MAX_HEADER_BYTES = 16_384
+
+
+def tls_facts(scope: Mapping[str, Any], headers: Mapping[bytes, bytes]) -> dict[str, Any]:
+    """What the peer's TLS proved: `tls_version`, `cipher_suite`, `client_cert_chain` or `client_cert`, as far as known.
+
+    From our own TLS port the chain is verified (csms/tls.py). From a trusted proxy there is only the leaf, as
+    `client_cert` (DER), and nobody has verified it yet: X-Client-Certificate holds it as URL-encoded PEM (nginx) or as
+    base64 of the DER (HAProxy). From anybody else the headers mean nothing.
+    """
+    own: Mapping[str, Any] | None = (scope.get("extensions") or {}).get("tls")
+    if own:
+        return dict(own)
+    client: Iterable[Any] | None = scope.get("client")
+    if not client or not is_trusted(str(next(iter(client), ""))):
+        return {}
+    return {
+        "tls_version": _text(headers, b"x-tls-version"),
+        "cipher_suite": _text(headers, b"x-tls-cipher"),
+        "client_cert_chain": [],
+        "client_cert": _certificate(headers.get(b"x-client-certificate", b"")),
+    }
+
+
+def _text(headers: Mapping[bytes, bytes], name: bytes) -> str:
+    return headers.get(name, b"").decode("latin-1").strip()[:80]
+
+
+def _certificate(value: bytes) -> bytes | None:
+    """The DER of a certificate in a header, None without one; what cannot be read is given back, to be refused."""
+    value = value.strip()
+    if not value or len(value) > MAX_HEADER_BYTES:
+        return value[:1] or None
+    plain = unquote_to_bytes(value)
+    found = _PEM.search(plain)
+    try:
+        return base64.b64decode(b"".join((found[1] if found else plain).split()), validate=True)
+    except (binascii.Error, ValueError):
+        return plain

@@ -174,7 +174,7 @@ def _database() -> dict[str, Any]:
         database["ENGINE"] = "tenants.postgresql"
         database["CONN_MAX_AGE"] = 0
         database["CONN_HEALTH_CHECKS"] = True
-        database["OPTIONS"] = {
+        options: dict[str, Any] = {
             "pool": {
                 "min_size": 2,
                 "max_size": _number("CSMS_DATABASE_POOL_SIZE", 20, 4),
@@ -182,7 +182,8 @@ def _database() -> dict[str, Any]:
             },
             # The lane's statements, prepared at their third use on a connection (DatabaseWrapper.constant_cursor).
             "prepare_threshold": 2,
-        } | database.get("OPTIONS", {})
+        }
+        database["OPTIONS"] = options | database.get("OPTIONS", {})
     else:
         raise ImproperlyConfigured("CSMS_DATABASE_URL must start with sqlite:// or postgres://.")
     return database
@@ -199,10 +200,19 @@ if REDIS_URL:
             "CONFIG": {"hosts": [REDIS_URL], "prefix": f"csms{urlsplit(REDIS_URL).path.strip('/') or 0}"},
         }
     }
-    CACHES = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS_URL}}
+    CACHES: dict[str, Any] = {
+        "default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS_URL}
+    }
 else:
     CHANNEL_LAYERS = {"default": {"BACKEND": "csms.channel_layer.ThreadSafeInMemoryChannelLayer"}}
-    CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
+    # Counted here: failed handshakes. With the default of 300 entries whoever tries many identities would push out the
+    # very counters that hold it up.
+    CACHES = {
+        "default": {
+            "BACKEND": "django.core.cache.backends.locmem.LocMemCache",
+            "OPTIONS": {"MAX_ENTRIES": 200_000},
+        }
+    }
 
 CELERY_BROKER_URL = REDIS_URL or "memory://"
 CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": 300} if REDIS_URL else {"polling_interval": 0.5}
@@ -217,6 +227,8 @@ CELERY_BEAT_SCHEDULE = {
     "expire-reservations": {"task": "stations.tasks.expire_reservations", "schedule": 15.0},
     "detect-offline": {"task": "stations.tasks.detect_offline", "schedule": 60.0},
     "reconcile-local-auth-lists": {"task": "stations.tasks.reconcile_local_auth_lists", "schedule": 60.0},
+    "issue-certificates": {"task": "stations.tasks.issue_certificates", "schedule": 30.0},
+    "renew-certificates": {"task": "stations.tasks.renew_certificates", "schedule": 3600.0},
     "purge-expired-rows": {"task": "stations.tasks.purge_expired_rows", "schedule": 3600.0},
 }
 

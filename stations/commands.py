@@ -34,6 +34,7 @@ from stations.models import ChargePoint, Command, CommandBatch, Connector, Trans
 from stations.models.charge_point import RegistrationStatus
 from stations.models.command import OPEN_STATUSES, CommandStatus
 from stations.ocpp.actions import COMPLETE, QUEUED, TO_CHARGE_POINT, WARNINGS, WITHOUT_ANSWER
+from stations.ocpp.security.credentials import is_profile_key
 from stations.refusal import CommandRefused
 from stations.sealing import SealBroken, opened, sealed
 from tenants.models import Tenant
@@ -50,18 +51,20 @@ TIME_TO_LIVE_SECONDS = {
     "RemoteStopTransaction": 5 * MINUTE,
     "UnlockConnector": MINUTE,
     "TriggerMessage": MINUTE,
+    "ExtendedTriggerMessage": MINUTE,
     "ReserveNow": MINUTE,
     "CancelReservation": 60 * MINUTE,
     "Reset": 5 * MINUTE,
     "DataTransfer": 5 * MINUTE,
     "GetCompositeSchedule": 5 * MINUTE,
     "GetLocalListVersion": 5 * MINUTE,
+    "GetInstalledCertificateIds": 5 * MINUTE,
 }
 DEFAULT_TIME_TO_LIVE_SECONDS = WEEK
 # Sending these twice does what sending them once does.
 IDEMPOTENT = {
     "ChangeAvailability", "ChangeConfiguration", "ClearCache", "GetCompositeSchedule", "GetConfiguration",
-    "GetLocalListVersion", "SetChargingProfile",
+    "GetInstalledCertificateIds", "GetLocalListVersion", "SetChargingProfile",
 }  # fmt: skip
 # OCPP 1.6 section 4.2: not while the registration is Pending.
 NOT_WHILE_PENDING = ("RemoteStartTransaction", "RemoteStopTransaction")
@@ -270,8 +273,9 @@ def take_next(charge_point: ChargePoint, now: datetime, *, generation: int, mess
         command.sent_at = datetime.now(UTC)
         command.message_id = message_id
         command.connection_generation = generation
-        # It is on its way: whoever reads the row from now on needs no secret.
-        command.payload = masked(command.action, command.payload)
+        if payload is not command.payload:
+            # It is on its way: whoever reads the row from now on needs no secret.
+            command.payload = masked(command.action, command.payload)
         command.save(update_fields=["status", "sent_at", "message_id", "connection_generation", "payload"])
         # A JSON column does not keep the order of members; the wire has that of the schema.
         return Outgoing(message_id, command.action, order_call(command.action, payload))
@@ -333,7 +337,8 @@ def connection_lost(charge_point_id: int, generation: int) -> bool:
 
     Gives whether anything is queued now.
 
-    A secret in flight is never repeated by itself: which of the two values holds is for the operator to find out.
+    A secret or a security profile in flight is never repeated by itself: which of the two values holds shows when the
+    charge point connects.
     """
     queued = False
     for command in Command.objects.filter(charge_point_id=charge_point_id, status__in=OPEN_STATUSES):
@@ -342,7 +347,8 @@ def connection_lost(charge_point_id: int, generation: int) -> bool:
             continue
         if command.connection_generation is None or command.connection_generation > generation:
             continue
-        if command.action in IDEMPOTENT and not is_secret_key(command.payload.get("key")):
+        key = command.payload.get("key")
+        if command.action in IDEMPOTENT and not (is_secret_key(key) or is_profile_key(key)):
             command.status, command.message_id, command.sent_at = CommandStatus.QUEUED, "", None
             command.save(update_fields=["status", "message_id", "sent_at"])
             queued = True

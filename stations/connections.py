@@ -10,6 +10,8 @@ import asyncio
 import logging
 import os
 import socket
+import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -22,6 +24,8 @@ from weakref import WeakKeyDictionary
 from django.conf import settings
 from django.db import DatabaseError, close_old_connections, connection
 
+from stations import security_events
+from stations.certificates import presented
 from stations.models import ChargePoint, Command, ServerProcess
 from stations.models.command import CommandStatus
 from tenants.scope import platform_scope
@@ -31,6 +35,11 @@ logger = logging.getLogger(__name__)
 HANDSHAKE_THREADS = 4
 DEAD_AFTER = timedelta(seconds=60)
 CLOSES_PER_SECOND = 500
+# How soon a new or withdrawn root counts for the next TLS handshake.
+CLIENT_ROOTS_SECONDS = 2.0
+# TLS handshakes that failed, by reason and address, of the present minute: what has been looked into.
+MAX_TLS_FAILURES_A_MINUTE = 100
+_told: dict[str, int] = {}
 
 
 class Connection(Protocol):
@@ -196,11 +205,61 @@ def _report_gone(process_id: str) -> None:
 
 
 # --- TLS --------------------------------------------------------------------------------------------------------------
+class ClientRoots:
+    """What `client_roots` gives, kept up to date by a thread of its own: a TLS handshake must not wait for rows."""
+
+    def __init__(self) -> None:
+        self._text = ""
+        self._renewing: threading.Thread | None = None
+        self._lock = threading.Lock()
+
+    def text(self) -> str:
+        """The roots as they were a moment ago; the first call reads them and starts the thread."""
+        with self._lock:
+            if self._renewing is None:
+                # Before there is an event loop: `serve` makes its first TLS context before it listens.
+                self._read()
+                self._renewing = threading.Thread(target=self._renew, name="client-roots", daemon=True)
+                self._renewing.start()
+        return self._text
+
+    def _read(self) -> None:
+        try:
+            self._text = _with_connection(presented.client_roots)
+        except DatabaseError as error:
+            logger.warning("Client roots were not read (%s); they are tried again.", type(error).__name__)
+
+    def _renew(self) -> None:
+        while True:
+            time.sleep(CLIENT_ROOTS_SECONDS)
+            self._read()
+
+
+_client_roots = ClientRoots()
+
+
 def client_roots() -> str:
     """PEM of every root that a charge point's certificate may lead to; which tenant's it is, the handshake judges."""
-    return ""
+    return _client_roots.text()
 
 
 def tls_failed(failure: Any) -> None:
     """Report a TLS handshake that failed: there is no identity yet, only an address (csms.tls.Failure)."""
     logger.info("TLS handshake failed: %s (%s), from %s", failure.reason, failure.detail, failure.address)
+    minute = int(time.monotonic() // 60)
+    if _told.get("minute") != minute:
+        _told.clear()
+        _told["minute"] = minute
+    key = f"{failure.reason} {failure.address}"
+    # What is alike once a minute, and never more than the handshakes of charge points can bear.
+    if key in _told or len(_told) > MAX_TLS_FAILURES_A_MINUTE:
+        return
+    _told[key] = minute
+    _process().handshakes.submit(_with_connection, lambda: _note_tls_failure(failure))
+
+
+def _note_tls_failure(failure: Any) -> None:
+    try:
+        security_events.note_tls_failure(failure.reason, failure.address, failure.detail)
+    except DatabaseError as error:
+        logger.warning("A failed TLS handshake was not kept (%s)", type(error).__name__)

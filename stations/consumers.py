@@ -22,8 +22,9 @@ from channels.layers import get_channel_layer
 from csms.ocppj import session as ocppj
 from csms.ocppj.errors import OcppError
 from csms.ocppj.session import Session
-from stations import commands, connections, dispatch, handshake
+from stations import commands, connections, dispatch, doorkeeper, handshake
 from stations.models.message import MessageType
+from stations.ocpp.remote_trigger import TRIGGERS, awaited_action
 
 logger = logging.getLogger(__name__)
 
@@ -82,7 +83,7 @@ class ChargePointConsumer(AsyncConsumer):
             await self._refuse(handshake.REFUSALS["draining"])
             return
         request = handshake.read(self.scope)
-        decision = await connections.in_handshake_thread(partial(handshake.decide, request, connections.process_id()))
+        decision = await doorkeeper.of_this_loop().decide(request)
         if isinstance(decision, handshake.Refusal):
             await self._refuse(decision)
             return
@@ -222,8 +223,8 @@ class ChargePointConsumer(AsyncConsumer):
             if not isinstance(command, commands.Outgoing):
                 return
             self._sent_at = datetime.now(UTC)
-            if command.action == "TriggerMessage":
-                self.link.triggered.add(str(command.payload["requestedMessage"]))
+            if command.action in TRIGGERS:
+                self.link.triggered.add(awaited_action(command.action, command.payload))
             self.session.send_call(command.action, command.payload, monotonic(), command.message_id)
             self._log(False, MessageType.CALL, command.action, message_id, command.payload, self._sent_at)
             await self._flush()

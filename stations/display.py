@@ -136,9 +136,10 @@ def effect_link(command: Command) -> SafeString | str:
     if "transaction" in effect:
         url = reverse("admin:stations_transaction_change", args=[effect["transaction"]])
         return format_html('<a class="csms-link" href="{}">Transaction {}</a>', url, effect["transaction"])
-    if "diagnostics" in effect:
-        url = reverse("admin:stations_logrequest_change", args=[effect["diagnostics"]])
-        what = effect["upload"]["name"] if "upload" in effect else f"Diagnostics {effect.get('status', '')}"
+    if "diagnostics" in effect or "log" in effect:
+        url = reverse("admin:stations_logrequest_change", args=[effect.get("diagnostics", effect.get("log"))])
+        kind = "Diagnostics" if "diagnostics" in effect else "Log"
+        what = effect["upload"]["name"] if "upload" in effect else f"{kind} {effect.get('status', '')}"
         return format_html('<a class="csms-link" href="{}">{}</a>', url, what)
     if "boot" in effect:
         url = reverse("admin:stations_boot_change", args=[effect["boot"]])

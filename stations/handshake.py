@@ -14,10 +14,13 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hmac
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address, ip_network
+from math import ceil
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
@@ -27,10 +30,11 @@ from django.core.exceptions import ValidationError
 from django.db import DatabaseError, IntegrityError, transaction
 from django.db.models import F
 
-from csms.proxies import peer
-from stations import commands, credentials
+from csms.proxies import peer, tls_facts
+from stations import commands, credentials, passwords, rivals, security_events, security_profiles
+from stations.certificates import paths, presented
 from stations.dispatch import Link
-from stations.models import ChargePoint, ConnectionAttempt
+from stations.models import ChargePoint, ConnectionAttempt, PasswordChange
 from stations.models.charge_point import RegistrationStatus, SecurityProfile, validate_identity
 from tenants.models import Tenant
 from tenants.scope import platform_scope, tenant_scope
@@ -50,6 +54,8 @@ class Refusal:
     reason: str
     remedy: str
     headers: tuple[tuple[bytes, bytes], ...] = ()
+    # Of too_many_attempts: every stranger from the address is meant, not only the one identity.
+    of_address: bool = False
 
     @property
     def body(self) -> str:
@@ -58,6 +64,8 @@ class Refusal:
 
 
 _BASIC = ((b"www-authenticate", b'Basic realm="OCPP", charset="UTF-8"'),)
+# HTTP wants a challenge in every 401; this one must not ask for a password.
+_CERTIFICATE = ((b"www-authenticate", b'ClientCertificate realm="OCPP"'),)
 REFUSALS = {
     refusal.reason: refusal
     for refusal in (
@@ -88,12 +96,35 @@ REFUSALS = {
                 "point. Change the profile here, or the URL at the charge point."),
         Refusal(403, "profile_not_allowed", "The tenant does not allow this security profile. Use a higher one, or "
                 "allow it in the tenant's settings."),
+        Refusal(401, "certificate_missing", "The charge point showed no client certificate, which its security profile "
+                "asks for. Connect to the port for client certificates; check the certificate at the charge point.",
+                _CERTIFICATE),
+        Refusal(403, "certificate_of_another", "The client certificate is of another charge point: its CN is not the "
+                "serial number expected here. Correct the serial number here, or renew the certificate."),
+        Refusal(403, "certificate_untrusted", "The client certificate leads to no authority that this tenant trusts. "
+                "Import its root certificate here, or renew the certificate; mind the tenant in the URL."),
+        Refusal(403, "certificate_revoked", "The client certificate has been revoked. Give the charge point a new one "
+                "over a lower security profile."),
+        Refusal(403, "certificate_expired", "The client certificate has expired, or is not valid yet. Renew it over a "
+                "lower security profile."),
+        Refusal(403, "certificate_rejected", "The charge point refused this client certificate when it was sent, so it "
+                "is not trusted. Renew the certificate."),
+        Refusal(403, "certificate_unknown", "The client certificate is not one that was given to this charge point. "
+                "Renew it, or revoke the ones that were given to it if they are lost."),
+        Refusal(403, "certificate_organization", "The O of the client certificate is not the organization of its "
+                "authority. Renew the certificate, or switch off the check of O for the authority."),
+        Refusal(403, "certificate_unreadable", "The client certificate cannot be read. Renew it."),
         Refusal(403, "disabled", "The charge point is disabled here. Enable it to let it connect."),
         Refusal(429, "too_many_attempts", "Too many failed attempts from this address. Correct the password and wait "
                 "a minute.", ((b"retry-after", b"60"),)),
+        Refusal(503, "contested", "Somebody else is connected with this identity, and the two replace each other. Find "
+                "the second charge point that has it (a copied configuration?), or set a new password.",
+                ((b"retry-after", b"10"),)),
         Refusal(503, "tenant_limit", "The tenant has reached its number of charge points.",
                 ((b"retry-after", b"3600"),)),
         Refusal(503, "draining", "The server is restarting; the charge point will reconnect by itself.",
+                ((b"retry-after", b"10"),)),
+        Refusal(503, "busy", "Too many connect at the same time; the charge point will try again by itself.",
                 ((b"retry-after", b"10"),)),
         Refusal(503, "unavailable", "The database cannot be reached; the charge point will reconnect by itself.",
                 ((b"retry-after", b"30"),)),
@@ -122,6 +153,12 @@ class Request:
     secure: bool
     user_agent: str
     tls: Mapping[str, Any] = field(default_factory=dict)
+    # It was let in from this address before, and shows nothing else than then, as far as the doorkeeper knows.
+    known: bool = False
+    # Which password it has proved to have (passwords.which).
+    proof: PasswordChange | bool = False
+    # The client certificate, once it was accepted.
+    certificate: presented.Presented | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +202,7 @@ def read(scope: Mapping[str, Any]) -> Request:
         address=caller.address,
         secure=caller.secure,
         user_agent=headers.get(b"user-agent", b"").decode("latin-1")[:255],
-        tls=scope.get("extensions", {}).get("tls") or {},
+        tls=tls_facts(scope, headers),
     )
 
 
@@ -206,8 +243,11 @@ def _decide(tenant: Tenant, request: Request, owner: str) -> Accepted | Refusal:
             refused.refusal.reason, request.identity, tenant.slug, request.address,
         )  # fmt: skip
         return refused.refusal
+    pause = rivals.put_off(charge_point, request.address, _printable(request.user_agent), now)
+    if pause is not None:
+        return _put_off(charge_point, request, profile, pause, now)
     generation, has_commands = _take_over(charge_point, request, profile, owner, now)
-    cache_safely(lambda: cache.set(_good_key(tenant, request), 1, KNOWN_GOOD_SECONDS))
+    cache_safely(lambda: cache.set(_good_key(tenant, request), credentials_digest(request), KNOWN_GOOD_SECONDS))
     return Accepted(
         link=Link(tenant.pk, charge_point.pk, generation, f"{tenant.slug}/{request.identity}"),
         subprotocol=subprotocol,
@@ -218,7 +258,7 @@ def _decide(tenant: Tenant, request: Request, owner: str) -> Accepted | Refusal:
 
 
 def _presented_profile(request: Request) -> SecurityProfile:
-    if request.tls.get("client_cert_chain"):
+    if request.tls.get("client_cert_chain") or request.tls.get("client_cert"):
         return SecurityProfile.TLS_CLIENT_CERTIFICATE
     if request.authorization is None:
         return SecurityProfile.NONE
@@ -242,19 +282,20 @@ def _authenticated(
     tenant: Tenant, request: Request, charge_point: ChargePoint | None, profile: SecurityProfile
 ) -> ChargePoint:
     """The charge point that has proved to be the one it claims; else raises Refused."""
-    password = _password(request)
+    by_certificate = SecurityProfile.TLS_CLIENT_CERTIFICATE
     if charge_point is None:
-        return _admitted(tenant, request, profile, password)
-    required = SecurityProfile(charge_point.security_profile)
+        return _admitted(tenant, request, profile, None if profile == by_certificate else _password(request))
+    required = SecurityProfile(security_profiles.expected(charge_point, profile))
+    # With a certificate nobody asks for a password, nor looks at one.
+    password = None if profile == required == by_certificate else _password(request)
     by_password = (SecurityProfile.BASIC, SecurityProfile.TLS_BASIC)
     if required in by_password and ":" in request.identity:
         raise Refused("colon_in_identity")
     if required != SecurityProfile.NONE and profile == SecurityProfile.NONE:
-        raise Refused("no_credentials")
+        raise Refused("certificate_missing" if required == by_certificate else "no_credentials")
     if required in by_password or (required != SecurityProfile.NONE and profile in by_password):
-        if password is None or not credentials.matches(
-            charge_point.password_hash, password, accept_hexadecimal=charge_point.accept_hexadecimal_password
-        ):
+        request.proof = password is not None and passwords.which(charge_point, password)
+        if not request.proof:
             raise Refused("wrong_password")
     if profile != required and not (required == SecurityProfile.NONE and not request.secure):
         # A charge point without security may send a password that nobody asked for; every other mismatch counts.
@@ -263,9 +304,21 @@ def _authenticated(
         required == SecurityProfile.BASIC and not tenant.allow_security_profile_1
     ):
         raise Refused("profile_not_allowed")
+    if profile == by_certificate:
+        _judge_certificate(request, charge_point)
     if charge_point.disabled:
         raise Refused("disabled")
     return charge_point
+
+
+def _judge_certificate(request: Request, charge_point: ChargePoint) -> None:
+    """Refuse unless the client certificate is this charge point's, of an authority of its tenant, and still good."""
+    now = datetime.now(UTC)
+    try:
+        chain = request.tls.get("client_cert_chain") or paths.chain_of(request.tls["client_cert"], now)
+        request.certificate = presented.judge(charge_point, chain, now)
+    except (presented.NotAccepted, paths.NoPath) as error:
+        raise Refused(error.reason) from None
 
 
 def _password(request: Request) -> bytes | None:
@@ -300,6 +353,8 @@ def _admitted(tenant: Tenant, request: Request, profile: SecurityProfile, passwo
         raise Refused("no_credentials")
     if profile == SecurityProfile.BASIC and not tenant.allow_security_profile_1:
         raise Refused("profile_not_allowed")
+    if profile == SecurityProfile.TLS_CLIENT_CERTIFICATE:
+        _judge_certificate(request, ChargePoint(identity=request.identity))
     if tenant.max_charge_points is not None and ChargePoint.objects.count() >= tenant.max_charge_points:
         raise Refused("tenant_limit")
     password_hash = ""
@@ -325,11 +380,24 @@ def _admitted(tenant: Tenant, request: Request, profile: SecurityProfile, passwo
         return _authenticated(tenant, request, ChargePoint.objects.get(identity=request.identity), profile)
 
 
+def _put_off(
+    charge_point: ChargePoint, request: Request, profile: SecurityProfile, pause: timedelta, now: datetime
+) -> Refusal:
+    """Keep out, for a while, the one that would replace somebody else's connection once more."""
+    seconds = ceil(pause.total_seconds())
+    refusal = replace(REFUSALS["contested"], headers=((b"retry-after", str(seconds).encode()),))
+    _record(request, charge_point, profile, refusal, now)
+    logger.info("Handshake put off %s s: contested, identity %r from %s", seconds, request.identity, request.address)
+    return refusal
+
+
 def _take_over(
     charge_point: ChargePoint, request: Request, profile: SecurityProfile, owner: str, now: datetime
 ) -> tuple[int, bool]:
     """Make this connection the newest of its charge point; gives its generation, and whether commands wait for it."""
     known_generation = charge_point.connection_generation
+    # Asked before what is outstanding is closed below.
+    held_to = security_profiles.expected(charge_point, profile)
     with transaction.atomic():
         ChargePoint.objects.filter(pk=charge_point.pk).update(
             connection_generation=F("connection_generation") + 1,
@@ -342,9 +410,14 @@ def _take_over(
         charge_point.refresh_from_db(fields=["connection_generation"])
         generation = charge_point.connection_generation
         has_commands = commands.connection_lost(charge_point.pk, generation - 1)
+        passwords.proved(charge_point, request.proof)
+        security_profiles.proved(charge_point, held_to)
+        if request.certificate is not None:
+            presented.note_use(charge_point, request.certificate, now)
         _record(request, charge_point, profile, None, now)
         # More than one step: another socket was accepted since this charge point was read.
         if charge_point.connected or generation != known_generation + 1:
+            rivals.note_take_over(charge_point, now)
             message = {"type": "charge_point.superseded", "generation": generation}
             transaction.on_commit(lambda: commands.notify([charge_point.pk], message))
     return generation, has_commands
@@ -365,21 +438,32 @@ def _record(
     refusal: Refusal | None,
     now: datetime,
 ) -> None:
-    ConnectionAttempt.objects.create(
-        charge_point=charge_point,
-        identity=_printable(request.identity),
-        at=now,
-        address=request.address,
-        accepted=refusal is None,
-        http_status=101 if refusal is None else refusal.status,
-        reason="" if refusal is None else refusal.reason,
-        remedy="" if refusal is None else refusal.remedy,
-        security_profile=profile,
-        subprotocols=_printable(", ".join(request.subprotocols)),
-        user_agent=_printable(request.user_agent),
-        tls_version=str(request.tls.get("tls_version") or ""),
-        tls_cipher=str(request.tls.get("cipher_suite") or ""),
-    )
+    # One commit for both: attackers decide how often this happens.
+    with transaction.atomic(savepoint=False):
+        ConnectionAttempt.objects.create(
+            charge_point=charge_point,
+            identity=_printable(request.identity),
+            at=now,
+            address=request.address,
+            accepted=refusal is None,
+            http_status=101 if refusal is None else refusal.status,
+            reason="" if refusal is None else refusal.reason,
+            remedy="" if refusal is None else refusal.remedy,
+            security_profile=profile,
+            subprotocols=_printable(", ".join(request.subprotocols)),
+            user_agent=_printable(request.user_agent),
+            tls_version=str(request.tls.get("tls_version") or ""),
+            tls_cipher=str(request.tls.get("cipher_suite") or ""),
+            client_certificate=presented.described(_shown_certificates(request)),
+        )
+        if refusal is not None:
+            identity = _printable(request.identity)
+            security_events.note_refusal(refusal.reason, charge_point, identity, request.address, now)
+
+
+def _shown_certificates(request: Request) -> list[bytes]:
+    leaf = request.tls.get("client_cert")
+    return request.tls.get("client_cert_chain") or ([leaf] if leaf else [])
 
 
 def _printable(text: str) -> str:
@@ -396,12 +480,38 @@ def cache_safely(action: Any) -> Any:
         return None
 
 
+def address_group(address: str) -> str:
+    """What counts as one address: of IPv6 the network, for whoever has one address there has 2**64."""
+    try:
+        found = ip_address(address)
+    except ValueError:
+        return address
+    if found.version == 6 and found.ipv4_mapped is None:
+        return str(ip_network((int(found) >> 64 << 64, 64)))
+    return str(found if found.version == 4 else found.ipv4_mapped)
+
+
+def credentials_digest(request: Request) -> str:
+    """What the one who dials shows of itself, as a keyed digest: equal only for the same password or certificate."""
+    shown = (request.authorization or b"") + b"".join(list(request.tls.get("client_cert_chain") or [])[:1])
+    return hmac.new(f"handshake\n{settings.SECRET_KEY}".encode(), shown, "sha256").hexdigest()
+
+
+def known_good() -> set[tuple[str, str, str]]:
+    """Tenant, identity and address of who was connected within KNOWN_GOOD_SECONDS."""
+    since = datetime.now(UTC) - timedelta(seconds=KNOWN_GOOD_SECONDS)
+    with platform_scope():
+        rows = ChargePoint.objects.filter(last_seen_at__gte=since).exclude(remote_address="").order_by("-last_seen_at")
+        return set(rows.values_list("tenant__slug", "identity", "remote_address")[:100_000])
+
+
 def _pair_key(tenant: Tenant, request: Request) -> str:
-    return f"handshake:pair:{tenant.pk}:{request.address}:{request.identity.encode().hex()[:200]}"
+    identity = request.identity.encode().hex()[:200]
+    return f"handshake:pair:{tenant.pk}:{address_group(request.address)}:{identity}"
 
 
 def _address_key(request: Request) -> str:
-    return f"handshake:address:{request.address}"
+    return f"handshake:address:{address_group(request.address)}"
 
 
 def _good_key(tenant: Tenant, request: Request) -> str:
@@ -409,19 +519,30 @@ def _good_key(tenant: Tenant, request: Request) -> str:
 
 
 def _limit_reached(tenant: Tenant, request: Request) -> str | None:
-    """The counter that keeps this attempt out, or None."""
+    """The counter that keeps this attempt out, or None.
+
+    Who comes with just what it was let in with before, from the same address, is no guess: neighbours behind one
+    address cannot lock it out by guessing at its identity.
+    """
     pair, address, good = _pair_key(tenant, request), _address_key(request), _good_key(tenant, request)
     known = cache_safely(lambda: cache.get_many([pair, address, good])) or {}
+    if is_the_same(known.get(good), request):
+        return None
     if known.get(pair, 0) >= settings.CSMS_FAILED_ATTEMPTS_PER_IDENTITY:
         return pair
-    if known.get(address, 0) >= settings.CSMS_FAILED_ATTEMPTS_PER_ADDRESS and good not in known:
+    if known.get(address, 0) >= settings.CSMS_FAILED_ATTEMPTS_PER_ADDRESS and not request.known:
         return address
     return None
 
 
+def is_the_same(digest: str | None, request: Request) -> bool:
+    """Whether the request shows what `digest` was made of."""
+    return digest is not None and hmac.compare_digest(digest, credentials_digest(request))
+
+
 def _held_up(request: Request, limit: str, now: datetime) -> Refusal:
     """Refuse without looking at anything; recorded once a minute and limit, so that a flood does not fill the table."""
-    refusal = REFUSALS["too_many_attempts"]
+    refusal = replace(REFUSALS["too_many_attempts"], of_address=limit == _address_key(request))
     if cache_safely(lambda: cache.add(f"{limit}:told", 1, WINDOW_SECONDS)):
         charge_point = ChargePoint.objects.filter(identity=request.identity).first() if request.path_is_valid else None
         _record(request, charge_point, _presented_profile(request), refusal, now)

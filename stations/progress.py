@@ -4,9 +4,10 @@ Context: FirmwareStatusNotification and DiagnosticsStatusNotification carry no i
 LogStatusNotification may. They come in any order, repeatedly, after a reboot, as Idle when triggered, and from work
 that was started without us.
 Choice: every status is kept with its time. With a requestId of ours it belongs to that request. Else it belongs to the
-newest request of its kind that the charge point may have received and that has not ended. Without one it may be a retry of what has just failed: then it is added to that request's
-history for a day, and only another final status changes the outcome: the later one wins. Anything else is kept for the
-charge point alone. Idle says that nothing is going on, which is no progress and ends nothing.
+newest request of its kind that the charge point may have received and that has not ended. Without one it may be a retry
+of what has just failed: then it is added to that request's history for a day, and only another final status changes
+the outcome: the later one wins. Anything else is kept for the charge point alone. Idle says that nothing is going on,
+which is no progress and ends nothing.
 Consequence: an outcome shown as final stays until the charge point itself reports another one; nothing is asked again.
 """
 
@@ -181,7 +182,7 @@ def ended_without_answer(row: FirmwareUpdate | LogRequest | None, command: Comma
 
 
 def note_effect(request: LogRequest) -> None:
-    """Write into the command what it has led to (`log` or `diagnostics`): its outcome, and the file if it came to us."""
+    """Write into the command what it led to (`log` or `diagnostics`): its outcome, and the file if it came to us."""
     # Locked, for the file and the last status may come at the same time, in two processes.
     command = Command.objects.select_for_update().filter(pk=request.command_id).first()
     if command is None:

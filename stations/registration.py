@@ -11,7 +11,7 @@ from urllib.parse import quote, urlsplit
 
 from django.conf import settings
 
-from stations import commands, credentials
+from stations import commands, credentials, passwords, security_events
 from stations.models import ChargePoint
 from stations.models.charge_point import SecurityProfile
 from tenants.models import Tenant
@@ -30,12 +30,24 @@ class RegistrationRefused(Exception):
 
 
 def check(charge_point: ChargePoint, tenant: Tenant) -> None:
-    """Raise RegistrationRefused (`colon_in_identity`, `charge_point_limit`) for what no handshake would let in."""
+    """Raise RegistrationRefused for what no handshake would let in, or only an administrator may ask for.
+
+    Codes: `colon_in_identity`, `charge_point_limit`, `security_profile_lowered`.
+    """
     if charge_point.security_profile in WITH_PASSWORD and ":" in charge_point.identity:
         # HTTP Basic ends the user name at the first colon.
         raise RegistrationRefused(
             "colon_in_identity", "identity", "An identity with a colon cannot be used with a password."
         )
+    if charge_point.pk is not None and charge_point.connected_at is not None:
+        # Once it has connected with a profile, a lower one is a decision of its own (A00.FR.005, A05.FR.09).
+        in_force = ChargePoint.objects.values_list("security_profile", flat=True).get(pk=charge_point.pk)
+        if charge_point.security_profile < in_force:
+            raise RegistrationRefused(
+                "security_profile_lowered",
+                "security_profile",
+                f"Profile {in_force} is in force. Lowering it is an action of its own, which asks for a reason.",
+            )
     limit = tenant.max_charge_points
     if charge_point.pk is None and limit is not None and ChargePoint.objects.count() >= limit:
         raise RegistrationRefused(
@@ -70,7 +82,19 @@ def save(charge_point: ChargePoint, columns: Iterable[str]) -> None:
     if charge_point.pk is None:
         charge_point.save(force_insert=True)
         return
+    columns = set(columns)
+    in_force = charge_point.security_profile
+    if "security_profile" in columns:
+        in_force = ChargePoint.objects.values_list("security_profile", flat=True).get(pk=charge_point.pk)
+        if charge_point.security_profile != in_force and charge_point.pending_security_profile is not None:
+            # Whoever sets another one here settles what was being raised.
+            charge_point.pending_security_profile = None
+            columns.add("pending_security_profile")
     charge_point.save(update_fields={*columns, "updated_at"})
+    if "password_hash" in columns:
+        passwords.forget_open_changes(charge_point)
+        security_events.note("password_changed", charge_point)
+    security_events.note_profile(charge_point, in_force)
     if charge_point.disabled and charge_point.connected:
         # Its connection looks at the row, and closes.
         commands.ring_on_commit([charge_point.pk])

@@ -10,7 +10,7 @@ import logging
 
 from django.db import transaction
 
-from stations import commands
+from stations import commands, security_events
 from stations.models import ChargePoint, Command
 from stations.models.charge_point import SecurityProfile
 from stations.models.command import CommandStatus
@@ -56,6 +56,7 @@ def lower_profile(charge_point: ChargePoint, profile: int) -> list[dict[str, str
             raise ProfileRefused("colon_in_identity", "An identity with a colon cannot be used with a password.")
         row.security_profile, row.pending_security_profile = profile, None
         row.save(update_fields=["security_profile", "pending_security_profile", "updated_at"])
+        security_events.note_profile(row, charge_point.security_profile)
     charge_point.security_profile, charge_point.pending_security_profile = profile, None
     logger.warning("The security profile of charge point %r was set to %s", charge_point.identity, profile)
     found = [
@@ -106,4 +107,5 @@ def proved(charge_point: ChargePoint, profile: int) -> None:
             charge_point,
             changes={"security_profile": [charge_point.security_profile, profile]},
         )
+        security_events.note("security_profile_raised", charge_point, detail=f"Profile {profile} is in force.")
         logger.info("Charge point %r has security profile %s from now on", charge_point.identity, profile)

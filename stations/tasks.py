@@ -8,7 +8,16 @@ from datetime import UTC, datetime, timedelta
 from celery import shared_task
 
 from stations import commands, connections, file_exchange, local_auth_lists
-from stations.models import ConnectionAttempt, LocalAuthList, MeterValue, OcppMessage, Reservation
+from stations.certificates import issuing
+from stations.models import (
+    CertificateAuthority,
+    ConnectionAttempt,
+    LocalAuthList,
+    MeterValue,
+    OcppMessage,
+    Reservation,
+    SecurityEvent,
+)
 from tenants.models import Tenant
 from tenants.scope import current_tenant_id, platform_scope, tenant_scope
 from tenants.tasks import TenantTask
@@ -59,6 +68,43 @@ def sync_local_auth_lists() -> dict[str, int]:
     return {"charge_points": local_auth_lists.reconcile(datetime.now(UTC))}
 
 
+@shared_task(base=TenantTask, name="stations.tasks.issue_certificate")
+def issue_certificate(request_id: int) -> None:
+    """Sign a charge point's request and queue its CertificateSigned; nothing when it has been done."""
+    issuing.issue(request_id, datetime.now(UTC))
+
+
+@shared_task(base=TenantTask, platform=True, name="stations.tasks.issue_certificates")
+def issue_certificates() -> int:
+    """Sign the requests whose own task never came; gives their number."""
+    with platform_scope():
+        waiting = issuing.overdue(datetime.now(UTC))
+    for tenant_id, request_id in waiting:
+        with tenant_scope(tenant_id):
+            issuing.issue(request_id, datetime.now(UTC))
+    return len(waiting)
+
+
+@shared_task(base=TenantTask, platform=True, name="stations.tasks.renew_certificates")
+def renew_certificates() -> int:
+    """Publish `renew_certificates_of_tenant` for every tenant that switched renewal on; gives their number."""
+    with platform_scope():
+        authorities = CertificateAuthority.objects.filter(
+            active=True, renew_days_before__isnull=False, tenant__suspended_at__isnull=True
+        )
+        tenant_ids = list(authorities.order_by("tenant_id").values_list("tenant_id", flat=True).distinct())
+    for tenant_id in tenant_ids:
+        with tenant_scope(tenant_id):
+            renew_certificates_of_tenant.delay()
+    return len(tenant_ids)
+
+
+@shared_task(base=TenantTask, track=True, name="stations.tasks.renew_certificates_of_tenant")
+def renew_certificates_of_tenant() -> dict[str, int]:
+    """Ask the tenant's charge points whose certificate expires soon for a new request; gives their number."""
+    return {"charge_points": issuing.renew_due(datetime.now(UTC))}
+
+
 @shared_task(base=TenantTask, platform=True, name="stations.tasks.purge_expired_rows")
 def purge_expired_rows() -> int:
     """Publish `purge_tenant` for every tenant; gives their number."""
@@ -72,7 +118,7 @@ def purge_expired_rows() -> int:
 
 @shared_task(base=TenantTask, track=True, name="stations.tasks.purge_tenant")
 def purge_tenant() -> dict[str, int]:
-    """Delete messages, connection attempts and meter values past the tenant's retention; gives rows by table."""
+    """Delete the rows of the logs, and meter values, that are past the tenant's retention; gives rows by table."""
     now = datetime.now(UTC)
     tenant = Tenant.objects.get(pk=current_tenant_id())
     # Files whose rows went with their charge point.
@@ -82,6 +128,7 @@ def purge_tenant() -> dict[str, int]:
         cutoff = now - timedelta(days=tenant.message_retention_days)
         deleted["messages"] = _delete_before(OcppMessage, "received_at", cutoff)
         deleted["connection_attempts"] = _delete_before(ConnectionAttempt, "at", cutoff)
+        deleted["security_events"] = _delete_before(SecurityEvent, "received_at", cutoff)
     if tenant.meter_value_retention_days:
         cutoff = now - timedelta(days=tenant.meter_value_retention_days)
         deleted["meter_values"] = _delete_before(MeterValue, "received_at", cutoff)
@@ -89,7 +136,9 @@ def purge_tenant() -> dict[str, int]:
 
 
 def _delete_before(
-    model: type[OcppMessage] | type[ConnectionAttempt] | type[MeterValue], column: str, cutoff: datetime
+    model: type[OcppMessage] | type[ConnectionAttempt] | type[SecurityEvent] | type[MeterValue],
+    column: str,
+    cutoff: datetime,
 ) -> int:
     """Delete the open tenant's rows older than `cutoff`, some thousands at a time, oldest first.
 

@@ -15,17 +15,22 @@ from django.http import HttpRequest, HttpResponseBase
 from django.urls import path
 
 from stations.api import (
+    certificates,
+    charge_point_certificates,
     charge_points,
     charging_profiles,
     commands,
     composite_schedule,
     connectors,
+    credentials,
     diagnostics,
     firmware,
     id_tags,
     local_auth_lists,
+    log_requests,
     logs,
     reservations,
+    security_events,
     transactions,
 )
 from tenants.api.requests import raw_path
@@ -34,13 +39,17 @@ View = Callable[..., HttpResponseBase]
 
 OF_CHARGE_POINT: dict[str, View] = {
     "": charge_points.ChargePointDetail.as_view(),
+    "certificate-renewal": charge_point_certificates.CertificateRenewal.as_view(),
     "commands": commands.ChargePointCommandList.as_view(),
     "composite-schedule": composite_schedule.CompositeSchedule.as_view(),
     "configuration": connectors.ConfigurationList.as_view(),
     "connection-attempts": logs.ChargePointConnectionAttemptList.as_view(),
     "connectors": connectors.ConnectorList.as_view(),
+    "installed-certificates": charge_point_certificates.InstalledCertificateList.as_view(),
     "installed-profiles": charging_profiles.InstalledProfileList.as_view(),
     "messages": logs.MessageList.as_view(),
+    "password": credentials.PasswordRotation.as_view(),
+    "security-profile": credentials.SecurityProfileChange.as_view(),
 }
 
 OF_LOCAL_AUTH_LIST: dict[str, View] = {
@@ -66,6 +75,17 @@ def by_raw_path(view: View, of: str = "charge-points", parts: dict[str, View] = 
 
 
 urlpatterns = [
+    path("certificate-authorities/", certificates.CertificateAuthorityList.as_view()),
+    path(
+        "certificate-authorities/<int:pk>/",
+        certificates.CertificateAuthorityDetail.as_view(),
+        name="certificate-authority",
+    ),
+    path("certificate-authorities/<int:pk>/crl/", certificates.CertificateAuthorityCrl.as_view()),
+    path("certificate-requests/", charge_point_certificates.CertificateRequestList.as_view()),
+    path("certificate-requests/<int:pk>/", charge_point_certificates.CertificateRequestDetail.as_view()),
+    path("certificates/", charge_point_certificates.CertificateList.as_view()),
+    path("certificates/<int:pk>/", charge_point_certificates.CertificateDetail.as_view(), name="certificate"),
     path("charge-points/", charge_points.ChargePointList.as_view()),
     *(
         path(f"charge-points/<path:identity>/{part}/", by_raw_path(view))
@@ -99,8 +119,17 @@ urlpatterns = [
         "local-auth-lists/<path:identity>/",
         by_raw_path(OF_LOCAL_AUTH_LIST[""], "local-auth-lists", OF_LOCAL_AUTH_LIST),
     ),
+    path("logs/", log_requests.LogList.as_view()),
+    path("logs/<int:pk>/", log_requests.LogDetail.as_view(), name="log"),
+    path("logs/<int:pk>/file/", log_requests.LogFile.as_view()),
     path("reservations/", reservations.ReservationList.as_view()),
     path("reservations/<int:pk>/", reservations.ReservationDetail.as_view(), name="reservation"),
+    path("root-certificates/", certificates.RootCertificateList.as_view()),
+    path("root-certificates/<int:pk>/", certificates.RootCertificateDetail.as_view(), name="root-certificate"),
+    path("security-events/", security_events.SecurityEventList.as_view()),
+    path("security-events/acknowledge/", security_events.SecurityEventAcknowledgeAll.as_view()),
+    path("security-events/<int:pk>/", security_events.SecurityEventDetail.as_view()),
+    path("security-events/<int:pk>/acknowledge/", security_events.SecurityEventAcknowledge.as_view()),
     path("transactions/", transactions.TransactionList.as_view()),
     path("transactions/<int:pk>/", transactions.TransactionDetail.as_view()),
     path("transactions/<int:pk>/close/", transactions.TransactionClose.as_view()),

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+from stations.admin.certificate_lists import (
+    CertificateAdmin,
+    CertificateAuthorityAdmin,
+    CertificateRequestAdmin,
+    RootCertificateAdmin,
+)
 from stations.admin.charge_points import ChargePointAdmin
 from stations.admin.charging_profiles import ChargingProfileAdmin
 from stations.admin.commands import CommandAdmin
@@ -17,10 +23,14 @@ from stations.admin.log import (
     OcppMessageAdmin,
 )
 from stations.admin.reservations import ReservationAdmin
+from stations.admin.security_events import SecurityEventAdmin
 from stations.admin.transactions import TransactionAdmin
 
 __all__ = [
     "BootAdmin",
+    "CertificateAdmin",
+    "CertificateAuthorityAdmin",
+    "CertificateRequestAdmin",
     "ChargePointAdmin",
     "ChargingProfileAdmin",
     "CommandAdmin",
@@ -34,5 +44,7 @@ __all__ = [
     "MeterValueAdmin",
     "OcppMessageAdmin",
     "ReservationAdmin",
+    "RootCertificateAdmin",
+    "SecurityEventAdmin",
     "TransactionAdmin",
 ]

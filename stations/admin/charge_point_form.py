@@ -54,7 +54,7 @@ def give_password(charge_point: ChargePoint, typed: str) -> str:
 
 
 class ChargePointForm(forms.ModelForm):
-    """`password` is asked for a new charge point only; later there is the button "New password"."""
+    """`password` is asked for a new charge point only; later there is "New password" under Security."""
 
     request: Any = None
     password = password_field(RULES)
@@ -101,6 +101,10 @@ class ChargePointForm(forms.ModelForm):
             )
         if cleaned.get("password") and profile not in registration.WITH_PASSWORD:
             self.add_error("password", "This security profile has no password.")
+        in_force = self.instance.security_profile if self.instance.pk is not None else 0
+        in_force = self.initial.get("security_profile", in_force)
+        if self.instance.pk is not None and self.instance.connected_at is not None and (profile or 0) < in_force:
+            self.add_error("security_profile", 'A lower profile is set by "Lower security profile", with a reason.')
         tenant = self.request.tenant
         limit = tenant.max_charge_points
         if self.instance.pk is None and limit is not None and ChargePoint.objects.count() >= limit:

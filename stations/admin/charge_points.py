@@ -5,35 +5,32 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin, messages
-from django.db import transaction
 from django.db.models import Exists, OuterRef, Prefetch, QuerySet, prefetch_related_objects
 from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
+from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
-from unfold.decorators import action, display
-from unfold.enums import ActionVariant
+from unfold.decorators import display
 
 from stations import registration
+from stations.admin import credentials
 from stations.admin.actions import CommandActions
 from stations.admin.charge_point_form import (
     TOLERANCES,
     ChargePointForm,
-    NewPasswordForm,
     give_password,
 )
 from stations.admin.dialogs import id_tag_options, option_tags
-from stations.admin.firmware import FirmwareActions
-from stations.admin.local_auth_lists import LocalAuthListActions
 from stations.admin.panels import PANELS
-from stations.admin.reservations import ReservationActions
-from stations.admin.smart_charging import SmartChargingActions
+from stations.admin.security_events import AlertFilter, alerts_of
+from stations.admin.station_actions import MANY, MENUS, ExtensionActions
 from stations.display import connection_dot, connector_badge, registration_badge
 from stations.models import ChargePoint, Connector, Transaction
 from stations.models.connector import ChargePointStatus
 from tenants.admin.scoped import SiteFilter, confined
-from tenants.display import DASH, ago, leave_dialog, secret_message
+from tenants.display import DASH, ago, secret_message
 
 MAX_VENDORS = 50
 # Panels with a tab of their own, fetched when the tab is opened.
@@ -45,7 +42,9 @@ LAZY_TABS = (
     ("composite_schedule", "Composite schedule"),
     ("local_list", "Local list"),
     ("configuration", "Configuration"),
-    ("firmware", "Firmware and diagnostics"),
+    ("firmware", "Firmware and logs"),
+    ("certificates", "Certificates"),
+    ("security_events", "Security"),
     ("messages", "Messages"),
     ("connection", "Connection"),
     ("times", "Response times"),
@@ -79,25 +78,20 @@ class ConnectorStatusFilter(admin.SimpleListFilter):
 
 
 @admin.register(ChargePoint)
-class ChargePointAdmin(CommandActions, SmartChargingActions, FirmwareActions, ReservationActions, LocalAuthListActions):
+class ChargePointAdmin(CommandActions, ExtensionActions):
     form = ChargePointForm
     site_path = "site"
     secret_fields = ("password",)
     list_display = ("connection", "identity", "site", "status", "connector_badges", "hardware", "last_seen", "running")
     list_display_links = ("identity",)
     list_select_related = ("site",)
-    list_filter = ("connected", "registration_status", ConnectorStatusFilter, SiteFilter, VendorFilter, "disabled")
+    list_filter = (
+        "connected", "registration_status", ConnectorStatusFilter, AlertFilter, SiteFilter, VendorFilter, "disabled",
+    )  # fmt: skip
     search_fields = ("identity", "description", "vendor", "model", "serial_number", "charge_point_serial_number")
     search_help_text = "Identity, description, vendor, model, serial number"
-    actions_detail = (
-        *CommandActions.actions_detail,
-        SmartChargingActions.smart_charging_menu,
-        FirmwareActions.firmware_menu,
-        ReservationActions.reservation_menu,
-        LocalAuthListActions.local_list_menu,
-        "new_password",
-    )
-    actions = (*CommandActions.actions, *LocalAuthListActions.local_list_actions)
+    actions_detail = MENUS
+    actions = MANY
     change_form_template = "admin/stations/chargepoint/change_form.html"
     fieldsets = (
         (None, {"fields": ("identity", "description", "site", "registration_status", "disabled")}),
@@ -182,8 +176,8 @@ class ChargePointAdmin(CommandActions, SmartChargingActions, FirmwareActions, Re
             "tabs": (("overview", "Overview"), *LAZY_TABS, ("general", "Settings")),
             "lazy_tabs": LAZY_TABS,
             "connection_url": registration.connection_url(charge_point, request.tenant),
-            "has_password": bool(charge_point.password_hash),
-            "wants_password": charge_point.security_profile in registration.WITH_PASSWORD,
+            **credentials.state(charge_point, timezone.now()),
+            **alerts_of(charge_point),
         }
         return super().change_view(request, object_id, form_url, {**extra, **(extra_context or {})})
 
@@ -227,32 +221,10 @@ class ChargePointAdmin(CommandActions, SmartChargingActions, FirmwareActions, Re
         if password is not None:
             messages.warning(request, secret_message(f"The password of {obj.identity}:", password))
         elif obj.security_profile in registration.WITH_PASSWORD and not obj.password_hash:
-            messages.warning(request, f"{obj.identity} has no password yet, so it cannot connect: press New password.")
+            messages.warning(request, f"{obj.identity} has no password yet, so it cannot connect: see Security.")
 
     def save_row(self, obj: ChargePoint, form: Any) -> None:
         registration.save(obj, form.changed_data)
-
-    @action(
-        description="New password",
-        icon="key",
-        permissions=["edit"],
-        url_path="new-password",
-        variant=ActionVariant.DEFAULT,
-        dialog={
-            "title": NewPasswordForm.title,
-            "description": NewPasswordForm.description,
-            "form_class": NewPasswordForm,
-            "form_submit_text": "Set password",
-        },
-    )
-    def new_password(self, request: HttpRequest, form: Any, object_id: str) -> HttpResponse:
-        charge_point = form.row
-        password = give_password(charge_point, form.cleaned_data["password"])
-        with transaction.atomic():
-            charge_point.save(update_fields=["password_hash", "updated_at"])
-            self.audit(request, "new password", charge_point)
-        messages.warning(request, secret_message(f"The new password of {charge_point.identity}:", password))
-        return leave_dialog(request, reverse("admin:stations_chargepoint_change", args=[charge_point.pk]))
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> tuple[list[Any], dict[str, int], set[str], Any]:
         """What goes and what stands in the way, without loading a million messages to list them."""

@@ -1,4 +1,4 @@
-"""The first page: what is charging, what is broken, what waits. Eight bounded queries, no COUNT of a log."""
+"""The first page: what is charging, what is broken, what waits. Nine bounded queries, no COUNT of a log."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from django.db.models import Count, Q, Sum
 from django.http import HttpRequest
 from django.utils import timezone
 
+from stations.admin.security_events import alert_groups
 from stations.display import command_badge, energy, flag_badges, power, status_badge
 from stations.models import ChargePoint, Command, ConnectionAttempt, Connector, Transaction
 from stations.models.command import OPEN_STATUSES
@@ -100,6 +101,7 @@ def figures(request: Any, now: datetime) -> dict[str, Any]:
         "energy_today": energy(energy_today(request, running, now), decimals=1),
         "latest_transactions": latest,
         "faulted": faulted,
+        "alerts": alert_groups(request),
         "failed_handshakes": failed[:SHOWN],
         "failed_handshake_count": sum(group.times for group in failed),
         "waiting": waiting[:SHOWN],

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.contrib import admin
+from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponseBase
 from django.template.defaultfilters import filesizeformat
 from django.urls import URLPattern, path, reverse
@@ -10,17 +13,31 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.decorators import display
 
+from stations.admin.filters import ChosenChargePoint
 from stations.admin.firmware import FirmwareUpdateAdmin
 from stations.files.for_people import attachment
 from stations.models import LogRequest
 from tenants.display import DASH
 
 
+class LogTypeFilter(admin.SimpleListFilter):
+    title = "kind"
+    parameter_name = "log_type"
+
+    def lookups(self, request: Any, model_admin: Any) -> list[tuple[str, str]]:
+        return [("diagnostics", "diagnostics"), ("DiagnosticsLog", "DiagnosticsLog"), ("SecurityLog", "SecurityLog")]
+
+    def queryset(self, request: Any, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        value = self.value()
+        return queryset.filter(log_type="" if value == "diagnostics" else value) if value else queryset
+
+
 @admin.register(LogRequest)
 class LogRequestAdmin(FirmwareUpdateAdmin):
     """As the list of updates, with the file instead of the image."""
 
-    list_display = ("created", "station", "progress", "file_name", "delivered", "ended")
+    list_display = ("created", "station", "progress", "kind", "file_name", "delivered", "ended")
+    list_filter = ("status", LogTypeFilter, ChosenChargePoint)
     list_select_related = ("charge_point", "upload", "url")
 
     @display(description="Delivered to us")

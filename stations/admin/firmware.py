@@ -21,7 +21,7 @@ from django.utils.safestring import SafeString
 from unfold.decorators import action, display
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
-from stations import diagnostics, firmware
+from stations import diagnostics, firmware, firmware_signatures
 from stations.admin.actions import command_url, dialog
 from stations.admin.dialogs import CommandForm, number, text
 from stations.admin.filters import ChosenChargePoint, charge_points_called
@@ -29,13 +29,24 @@ from stations.display import charge_point_link
 from stations.files.for_people import attachment
 from stations.models import (
     ChargePoint,
+    Command,
     DiagnosticsStatus,
     FirmwareImage,
     FirmwareStatus,
     FirmwareUpdate,
     LogRequest,
 )
-from stations.models.firmware import NOT_SENT, NOTHING_TO_UPLOAD, REFUSED, REQUESTED, SUPERSEDED
+from stations.models.command import CommandStatus
+from stations.models.firmware import (
+    CANCELED,
+    INVALID_CERTIFICATE,
+    NOT_SENT,
+    NOTHING_TO_UPLOAD,
+    REFUSED,
+    REQUESTED,
+    REVOKED_CERTIFICATE,
+    SUPERSEDED,
+)
 from stations.refusal import CommandRefused
 from tenants.admin.scoped import LogAdmin, TenantModelAdmin
 from tenants.display import DASH, badge, leave_dialog, moment
@@ -49,7 +60,10 @@ VARIANTS = {
     REQUESTED: "plain", REFUSED: "danger", NOT_SENT: "warning", SUPERSEDED: "plain", NOTHING_TO_UPLOAD: "warning",
     "Downloading": "active", "Downloaded": "info", "Installing": "active", "Installed": "success",
     "DownloadFailed": "danger", "InstallationFailed": "danger", "Uploading": "active", "Uploaded": "success",
-    "UploadFailed": "danger",
+    "UploadFailed": "danger", CANCELED: "plain", INVALID_CERTIFICATE: "danger", REVOKED_CERTIFICATE: "danger",
+    "DownloadScheduled": "info", "DownloadPaused": "warning", "SignatureVerified": "info", "InstallScheduled": "info",
+    "InstallRebooting": "active", "InvalidSignature": "danger", "InstallVerificationFailed": "danger",
+    "BadMessage": "danger", "NotSupportedOperation": "danger", "PermissionDenied": "danger", "UploadFailure": "danger",
 }  # fmt: skip
 SENTENCES = {
     REQUESTED: "The charge point has not reported anything yet.",
@@ -57,7 +71,28 @@ SENTENCES = {
     NOT_SENT: "The request was withdrawn, or expired before it could be sent.",
     SUPERSEDED: "The charge point took a later request.",
     NOTHING_TO_UPLOAD: "The charge point named no file in its answer.",
+    CANCELED: "The charge point canceled it for a later request.",
+    INVALID_CERTIFICATE: "The charge point does not trust the signing certificate.",
+    REVOKED_CERTIFICATE: "The charge point says that the signing certificate was revoked.",
 }
+
+
+def kind_of(row: FirmwareUpdate | LogRequest) -> str:
+    """What was asked for: a signed or an unsigned update, diagnostics, or one of the logs."""
+    if isinstance(row, FirmwareUpdate):
+        return "signed" if row.signed else "unsigned"
+    return row.log_type or "diagnostics"
+
+
+def unix_lines(pem: str) -> str:
+    """PEM as it goes on the wire: LF, without what a text area adds around it, with a final newline."""
+    lines = pem.replace("\r\n", "\n").strip()
+    return f"{lines}\n" if lines else ""
+
+
+def one_line(base64: str) -> str:
+    """A signature as it goes on the wire, however a text area has wrapped it."""
+    return "".join(base64.split())
 
 
 def progress_badge(row: FirmwareUpdate | LogRequest) -> SafeString:
@@ -122,7 +157,7 @@ class UpdateFirmwareForm(FileForm):
         widget=UnfoldAdminSelectWidget(),
     )
     retrieve_date = instant("Retrieve date", help_text="The earliest time to fetch it.")
-    field_order = ("image", "location", "retrieve_date", "retries", "retry_interval")
+    field_order: tuple[str, ...] = ("image", "location", "retrieve_date", "retries", "retry_interval")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -169,7 +204,8 @@ class FirmwareActions(TenantModelAdmin):
     firmware_menu = {
         "title": "Firmware",
         "icon": "system_update_alt",
-        "items": ["update_firmware", "get_diagnostics"],
+        # The last two are of stations/admin/security_requests.py.
+        "items": ["update_firmware", "get_diagnostics", "signed_update_firmware", "get_log"],
     }
 
     @action(
@@ -180,7 +216,7 @@ class FirmwareActions(TenantModelAdmin):
         dialog=dialog(UpdateFirmwareForm),
     )
     def update_firmware(self, request: HttpRequest, form: Any, object_id: str) -> HttpResponse:
-        return _ask(request, form, form.ask)
+        return ask(request, form, form.ask)
 
     @action(
         description="Get diagnostics",
@@ -190,10 +226,10 @@ class FirmwareActions(TenantModelAdmin):
         dialog=dialog(GetDiagnosticsForm),
     )
     def get_diagnostics(self, request: HttpRequest, form: Any, object_id: str) -> HttpResponse:
-        return _ask(request, form, form.ask)
+        return ask(request, form, form.ask)
 
 
-def _ask(request: HttpRequest, form: Any, verb: Callable[[ChargePoint, str], Any]) -> HttpResponse:
+def ask(request: HttpRequest, form: Any, verb: Callable[[ChargePoint, str], Any]) -> HttpResponse:
     """Queue what a valid dialog asks for and go to the command's page; a refusal is shown in the dialog."""
     try:
         row = verb(form.charge_point, request.user.get_username())
@@ -219,8 +255,18 @@ def firmware_panel(charge_point: ChargePoint) -> dict[str, Any]:
     return {
         "updates": [_shown(update) for update in updates.order_by("-id")[:SHOWN]],
         "requests": [_shown(request) for request in requests.order_by("-id")[:SHOWN]],
+        "signed_only": takes_signed_updates_only(charge_point),
         "unasked": sorted(unasked, key=lambda pair: pair[1].received_at, reverse=True)[:SHOWN],
     }
+
+
+def takes_signed_updates_only(charge_point: ChargePoint) -> bool:
+    """Whether it answered its latest UpdateFirmware with NotSupported (security whitepaper, L01.FR.20)."""
+    answered = Command.objects.filter(charge_point=charge_point, action="UpdateFirmware", answered_at__isnull=False)
+    latest = answered.order_by("-id").first()
+    if latest is None or latest.status != CommandStatus.ERROR:
+        return False
+    return (latest.error or {}).get("code") in ("NotSupported", "NotImplemented")
 
 
 def _shown(row: FirmwareUpdate | LogRequest) -> dict[str, Any]:
@@ -231,6 +277,13 @@ def _shown(row: FirmwareUpdate | LogRequest) -> dict[str, Any]:
         delivered = f"{filesizeformat(url.delivered_bytes)} of {filesizeformat(row.image.size)}"
     return {
         "row": row,
+        "kind": kind_of(row),
+        # Not what was said of the connection at the time.
+        "warnings": [
+            warning
+            for warning in (row.command.warnings if row.command is not None else [])
+            if not warning["code"].startswith("charge_point_")
+        ],
         "badge": progress_badge(row),
         "statuses": statuses,
         "delivered": delivered,
@@ -252,6 +305,12 @@ class FirmwareImageForm(forms.ModelForm):
             self.fields["name"].required = False
             self.fields["name"].help_text += " Empty: that of the file."
 
+    def clean_signature(self) -> str:
+        return one_line(self.cleaned_data["signature"])
+
+    def clean_signing_certificate(self) -> str:
+        return unix_lines(self.cleaned_data["signing_certificate"])
+
     def clean_file(self) -> Any:
         file = self.cleaned_data["file"]
         if not file.size:
@@ -267,14 +326,15 @@ class FirmwareImageAdmin(TenantModelAdmin):
     list_display = ("name", "version", "hardware", "file_size", "created_by", "created_at", "download")
     search_fields = ("name", "version", "vendor", "model", "description")
     search_help_text = "Name, version, vendor, model"
-    readonly_fields = ("file_size", "sha256", "download", "created_by", "created_at")
+    readonly_fields = ("file_size", "sha256", "download", "created_by", "created_at", "signature_check")
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        checked = ("signature_check",) if obj is not None and obj.signature else ()
         kept = ("file_size", "sha256", "download", "created_by", "created_at") if obj is not None else ()
         return [
             (None, {"fields": (*(() if obj is not None else ("file",)), "name", "version", "description")}),
             ("Meant for", {"fields": ("vendor", "model")}),
-            ("Signed update", {"fields": ("signature", "signing_certificate"), "classes": ("collapse",)}),
+            ("Signed update", {"fields": ("signature", "signing_certificate", *checked), "classes": ("collapse",)}),
             *([("File", {"fields": kept})] if kept else []),
         ]
 
@@ -307,6 +367,14 @@ class FirmwareImageAdmin(TenantModelAdmin):
     def file_size(self, image: FirmwareImage) -> str:
         return filesizeformat(image.size)
 
+    @display(description="Our own check")
+    def signature_check(self, image: FirmwareImage) -> str:
+        pem, signature = image.signing_certificate, image.signature
+        found = firmware_signatures.certificate_warnings(pem, timezone.now())
+        found += firmware_signatures.file_warnings(pem, signature, image.sha256)
+        scheme = firmware_signatures.scheme_of(pem, signature, image.sha256)
+        return " ".join(sentence for _, sentence in found) or f"The signature is right: {scheme} with SHA-256."
+
     @display(description="File")
     def download(self, image: FirmwareImage) -> SafeString | str:
         if image.pk is None:
@@ -331,10 +399,12 @@ class FirmwareImageAdmin(TenantModelAdmin):
 @admin.register(FirmwareUpdate)
 class FirmwareUpdateAdmin(LogAdmin):
     site_path = "charge_point__site"
-    list_display: tuple[str, ...] = ("created", "station", "progress", "installs", "fetched", "retrieve", "ended")
+    list_display: tuple[str, ...] = (
+        "created", "station", "progress", "kind", "installs", "fetched", "retrieve", "ended",
+    )  # fmt: skip
     list_display_links = ("created",)
     list_select_related: tuple[str, ...] = ("charge_point", "image", "url")
-    list_filter = ("status", ChosenChargePoint)
+    list_filter: tuple[Any, ...] = ("status", "signed", ChosenChargePoint)
     search_fields = ("charge_point__identity",)
     search_help_text = "Identity of the charge point"
     change_form_template = "admin/stations/transfer/change_form.html"
@@ -355,6 +425,10 @@ class FirmwareUpdateAdmin(LogAdmin):
     @display(description="Status")
     def progress(self, row: Any) -> SafeString:
         return progress_badge(row)
+
+    @display(description="Kind")
+    def kind(self, row: Any) -> str:
+        return kind_of(row)
 
     @display(description="Installs")
     def installs(self, update: FirmwareUpdate) -> str:

@@ -9,11 +9,13 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
+from stations.admin.certificates import certificates_panel
 from stations.admin.composite_schedule import composite_schedule
 from stations.admin.firmware import firmware_panel
 from stations.admin.local_auth_lists import local_list_panel
 from stations.admin.reservations import reservations_panel
 from stations.admin.response_times import response_times
+from stations.admin.security_events import security_panel
 from stations.admin.smart_charging import charging_profiles
 from stations.models import (
     Boot,
@@ -129,6 +131,8 @@ PANELS: dict[str, Callable[[ChargePoint], dict[str, Any]]] = {
     "local_list": local_list_panel,
     "configuration": configuration,
     "firmware": firmware_panel,
+    "certificates": certificates_panel,
+    "security_events": security_panel,
     "messages": messages,
     "connection": connection,
     "times": times,

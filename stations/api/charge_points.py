@@ -16,12 +16,12 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from csms.ocppj.times import format_time
-from stations import commands, credentials, registration
+from stations import commands, credentials, passwords, registration
 from stations.api import schemas
 from stations.api.connectors import connector_json
 from stations.api.filters import boolean, choice, site_filter
 from stations.api.visibility import charge_point_of, charge_points_of
-from stations.models import ChargePoint, Connector, Transaction
+from stations.models import ChargePoint, Connector, PasswordChange, Transaction
 from stations.models.charge_point import BOOT_TEXTS, RegistrationStatus, validate_identity, validate_time_zone
 from tenants.api.fields import Boolean, Integer, Text
 from tenants.api.permissions import tenant_of
@@ -37,12 +37,14 @@ WRITABLE = (
 )  # fmt: skip
 LIVE = ("booted_at", "connected", "connected_at", "disconnected_at", "last_seen_at", "created_at", "updated_at")
 
+SECURITY = ("has_password", "password_state", "pending_security_profile", "contested_at")
+
 
 class ChargePointWrite(StrictSerializer):
-    """What may be written. PUT replaces: what is left out goes back to its default, except the password."""
+    """What may be written. PUT replaces: what is left out goes back to its default, except password and profile."""
 
     shown_only = frozenset(
-        {*LIVE, *BOOT_TEXTS.values(), "connectors", "deviations", "ocpp_url", "has_password", "password_form"}
+        {*LIVE, *BOOT_TEXTS.values(), *SECURITY, "connectors", "deviations", "ocpp_url", "password_form"}
     )
 
     identity = Text(max_length=48, required=False, help_text="Needed by POST; in PUT and PATCH that of the URL.")
@@ -106,6 +108,7 @@ def with_live_state(rows: QuerySet[ChargePoint]) -> QuerySet[ChargePoint]:
     running = Transaction.objects.open().only("tenant_id", "charge_point_id", "connector_id").order_by("pk")
     return rows.select_related("site").prefetch_related(
         Prefetch("connectors", Connector.objects.order_by("connector_id")),
+        Prefetch("password_changes", PasswordChange.objects.select_related("command")),
         Prefetch("transactions", running, "running"),
     )
 
@@ -124,6 +127,8 @@ def charge_point_json(charge_point: ChargePoint, tenant: Tenant) -> dict[str, An
     }
     data["ocpp_url"] = registration.connection_url(charge_point, tenant)
     data["has_password"] = bool(charge_point.password_hash)
+    data["password_state"] = passwords.state_of(charge_point).value
+    data |= {name: getattr(charge_point, name) for name in ("pending_security_profile", "contested_at")}
     return data
 
 
@@ -238,6 +243,9 @@ class ChargePointDetail(_ChargePoints):
         self.check_match(None if charge_point is None else tag_of(charge_point))
         values = self._values(identity, partial=False)
         if charge_point is not None:
+            if "security_profile" not in self.request.data:
+                # Left out, it must not lower in silence what the charge point has reached.
+                del values["security_profile"]
             return self.answer(charge_point, self.write(charge_point, values))
         try:
             validate_identity(identity)

@@ -32,7 +32,7 @@ from tenants.models import ApiScope
 
 MAX_WAIT_SECONDS = 60
 MAX_LIFE_SECONDS = 30 * 86_400
-REFUSAL_STATUS = {"tenant_suspended": 403, "charge_point_disabled": 409}
+REFUSAL_STATUS = {"tenant_suspended": 403, "charge_point_disabled": 409, "security_profile_lowered": 409}
 EXAMPLES = [
     OpenApiExample("Reset", {"action": "Reset", "payload": {"type": "Hard"}}, request_only=True),
     OpenApiExample(

@@ -38,12 +38,17 @@ class DiagnosticsWrite(StrictSerializer):
     reason = Text(max_length=500, required=False, default="", allow_blank=True)
 
 
+def file_json(request: LogRequest) -> dict[str, Any] | None:
+    """The file that came to us, if one did."""
+    upload = getattr(request, "upload", None)
+    if upload is None:
+        return None
+    return {name: getattr(upload, name) for name in ("name", "content_type", "size", "sha256", "received_at")}
+
+
 def diagnostics_json(request: LogRequest) -> dict[str, Any]:
     """The resource as lists have it; `request` comes with its charge point, command, URL and upload."""
-    upload, url = getattr(request, "upload", None), getattr(request, "url", None)
-    file = None
-    if upload is not None:
-        file = {name: getattr(upload, name) for name in ("name", "content_type", "size", "sha256", "received_at")}
+    url = getattr(request, "url", None)
     return {
         "id": request.pk,
         "charge_point": request.charge_point.identity,
@@ -57,7 +62,7 @@ def diagnostics_json(request: LogRequest) -> dict[str, Any]:
         "status": request.status,
         "status_at": request.status_at,
         "final": request.is_final,
-        "file": file,
+        "file": file_json(request),
         "url_expires_at": None if url is None else url.expires_at,
         "command": request.command_id,
         "warnings": [] if request.command is None else request.command.warnings,
@@ -71,7 +76,7 @@ class _Diagnostics(TenantAPIView):
     write_scope = ApiScope.OPERATE
 
     def rows(self) -> QuerySet[LogRequest]:
-        rows = LogRequest.objects.select_related("charge_point", "command", "url", "upload")
+        rows = LogRequest.objects.filter(log_type="").select_related("charge_point", "command", "url", "upload")
         return at_sites_of(self, rows, "charge_point__site_id")
 
     def one(self, pk: int) -> LogRequest:

@@ -17,14 +17,14 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from stations import firmware
+from stations import firmware, signed_firmware
 from stations.api import schemas
 from stations.api.filters import MAX_INT32
 from stations.api.visibility import at_sites_of, charge_points_of
 from stations.files.for_people import attachment
 from stations.models import ChargePoint, FirmwareImage, FirmwareUpdate
 from stations.refusal import CommandRefused
-from tenants.api.fields import Instant, Integer, Text
+from tenants.api.fields import Boolean, Instant, Integer, Text
 from tenants.api.permissions import caller_name
 from tenants.api.problems import Problem, bad_request
 from tenants.api.views import StrictSerializer, TenantAPIView
@@ -35,12 +35,21 @@ ENVELOPE_BYTES = 64 * 1024
 # Members of the OCPP requests, and what they are called here.
 MEMBERS = {
     "location": "location",
+    "remoteLocation": "location",
     "retrieveDate": "retrieve_date",
+    "retrieveDateTime": "retrieve_date",
+    "installDateTime": "install_date",
+    "signingCertificate": "signing_certificate",
+    "requestId": "request_id",
+    "logType": "log_type",
+    "oldestTimestamp": "oldest",
+    "latestTimestamp": "latest",
     "retries": "retries",
     "retryInterval": "retry_interval",
     "startTime": "start_time",
     "stopTime": "stop_time",
 }
+OF_SIGNED = ("signature", "signing_certificate", "install_date", "request_id")
 REFUSAL_STATUS = {"tenant_suspended": 403, "charge_point_disabled": 409}
 
 
@@ -57,12 +66,25 @@ class ImageWrite(StrictSerializer):
 
 
 class UpdateWrite(StrictSerializer):
-    """An UpdateFirmware: an image of ours, or a location exactly as it is to be sent. What is absent is not sent."""
+    """An UpdateFirmware: an image of ours, or a location exactly as it is to be sent. What is absent is not sent.
+
+    With `signed` a SignedUpdateFirmware: signature and certificate are those of the image unless given.
+    """
 
     charge_point = Text(max_length=48)
     image = Integer(min_value=1, required=False, help_text="The id of a firmware image; it gets a URL of its own.")
     location = Text(max_length=2000, required=False)
     retrieve_date = Instant(required=False, help_text="The earliest time to fetch it; now, when absent.")
+    signed = Boolean(required=False, default=False, help_text="SignedUpdateFirmware, of the security extension.")
+    signature = Text(max_length=800, required=False, help_text="Base64. Only of a signed update.")
+    signing_certificate = Text(max_length=5500, required=False, help_text="PEM. Only of a signed update.")
+    install_date = Instant(required=False, help_text="When to install it. Only of a signed update.")
+    request_id = Integer(
+        min_value=-(2**31),
+        max_value=MAX_INT32,
+        required=False,
+        help_text="Given by us when absent. Only of a signed update.",
+    )
     retries = Integer(min_value=0, max_value=MAX_INT32, required=False)
     retry_interval = Integer(min_value=0, max_value=MAX_INT32, required=False, help_text="Seconds.")
     reason = Text(max_length=500, required=False, default="", allow_blank=True)
@@ -70,6 +92,14 @@ class UpdateWrite(StrictSerializer):
     def validate(self, values: dict[str, Any]) -> dict[str, Any]:
         if ("image" in values) == ("location" in values):
             raise serializers.ValidationError("Give either image or location.", code="either_or")
+        if not values["signed"]:
+            errors = {
+                name: serializers.ValidationError("Only a signed update has this.", code="not_signed").detail
+                for name in OF_SIGNED
+                if name in values
+            }
+            if errors:
+                raise serializers.ValidationError(errors)
         return values
 
 
@@ -102,6 +132,11 @@ def update_json(update: FirmwareUpdate) -> dict[str, Any]:
         "retrieve_date": update.retrieve_date,
         "retries": update.retries,
         "retry_interval": update.retry_interval_seconds,
+        "signed": update.signed,
+        "request_id": update.request_id,
+        "install_date": update.install_date,
+        "signature": update.signature,
+        "signing_certificate": update.signing_certificate,
         "status": update.status,
         "status_at": update.status_at,
         "final": update.is_final,
@@ -125,7 +160,9 @@ def refused(error: CommandRefused) -> Problem:
     """CommandRefused as an answer, with pointers into the body of these resources."""
     errors = []
     for problem in error.problems:
-        member = problem.pointer.strip("/").partition("/")[0]
+        outer, _, inner = problem.pointer.strip("/").partition("/")
+        # The members of GetLog.log and SignedUpdateFirmware.firmware stand by themselves here.
+        member = inner.partition("/")[0] if outer in ("log", "firmware") and inner else outer
         pointer = f"/{MEMBERS.get(member, member)}"
         errors.append({"pointer": pointer, "detail": problem.detail, "code": problem.code})
     return Problem(REFUSAL_STATUS.get(error.code, 400), error.code, error.detail, errors=errors)
@@ -294,7 +331,7 @@ class FirmwareUpdateList(_Updates):
 
     @extend_schema(
         operation_id="firmware_updates_create",
-        summary="Ask a charge point to install firmware (UpdateFirmware)",
+        summary="Ask a charge point to install firmware (UpdateFirmware, SignedUpdateFirmware)",
         description="An image of ours gets a URL for this charge point and this update alone.",
         request=UpdateWrite,
         responses={202: schemas.FIRMWARE_UPDATE},
@@ -307,21 +344,34 @@ class FirmwareUpdateList(_Updates):
             image = FirmwareImage.objects.filter(pk=body["image"]).first()
             if image is None:
                 raise bad_request("/image", "There is no such firmware image.", "not_found")
+        members: dict[str, Any] = {
+            "retrieve_date": body.get("retrieve_date") or datetime.now(UTC),
+            "image": image,
+            "location": body.get("location", ""),
+            "retries": body.get("retries"),
+            "retry_interval_seconds": body.get("retry_interval"),
+            "reason": body["reason"],
+        }
         try:
-            update = firmware.request_update(
-                charge_point,
-                caller_name(request),
-                retrieve_date=body.get("retrieve_date") or datetime.now(UTC),
-                image=image,
-                location=body.get("location", ""),
-                retries=body.get("retries"),
-                retry_interval_seconds=body.get("retry_interval"),
-                reason=body["reason"],
-            )
+            if body["signed"]:
+                members |= _signed_members(body, image)
+                update = signed_firmware.request_signed_update(charge_point, caller_name(request), **members)
+            else:
+                update = firmware.request_update(charge_point, caller_name(request), **members)
         except CommandRefused as error:
             raise refused(error) from None
         data = with_statuses(update_json(self.rows().get(pk=update.pk)), update.statuses.all())
         return self.created(data, reverse("api:firmware-update", args=[update.pk]), status=202)
+
+
+def _signed_members(body: dict[str, Any], image: FirmwareImage | None) -> dict[str, Any]:
+    """What only a signed update takes; raises 400 when neither the body nor the image has a needed one."""
+    members = {name: body.get(name) for name in ("install_date", "request_id")}
+    for name in ("signature", "signing_certificate"):
+        members[name] = body.get(name) or getattr(image, name, "")
+        if not members[name]:
+            raise bad_request(f"/{name}", "A signed update needs it, and the image has none.", "required")
+    return members
 
 
 class FirmwareUpdateDetail(_Updates):

@@ -6,6 +6,14 @@ from typing import Any
 
 from drf_spectacular.utils import OpenApiParameter
 
+from stations.models.certificate import (
+    EXPIRED,
+    AuthorityKind,
+    CertificateState,
+    CertificateType,
+    Origin,
+    RequestState,
+)
 from stations.models.charge_point import RegistrationStatus
 from stations.models.command import CommandStatus
 from stations.models.message import MessageType
@@ -67,7 +75,17 @@ CHARGE_POINT = component("ChargePoint", obj(
         "Tolerated deviations from the schemas, one of each kind, by `Action:kind`.",
     ),
     ocpp_url=described(TEXT, "What the charge point dials."),
-    has_password=BOOLEAN, created_at=TIME, updated_at=TIME,
+    has_password=BOOLEAN,
+    password_state=described(
+        enum("none", "set", "pending", "unknown"),
+        "`pending`: a new one is on its way. `unknown`: no answer came; the old and the new one are accepted until "
+        "the charge point connects with one of them.",
+    ),
+    pending_security_profile=described(
+        INTEGER_OR_NULL, "The one it was raised to; both are accepted until it connects with this one."
+    ),
+    contested_at=described(TIME_OR_NULL, "When two were last seen to dial with this identity by turns."),
+    created_at=TIME, updated_at=TIME,
     password=described(TEXT, "Only in the answer that made it."),
     password_form=described(enum("text", "hexadecimal"), "How a given password was read."),
 ))  # fmt: skip
@@ -100,6 +118,15 @@ COMMAND = component("Command", obj(
     error=described(OBJECT_OR_NULL, "The CALLERROR: code, description, details."),
     effect=described(OBJECT_OR_NULL, "What came of it, such as `transaction` or `boot`."),
     batch=INTEGER_OR_NULL, created_at=TIME, sent_at=TIME_OR_NULL, answered_at=TIME_OR_NULL, expires_at=TIME,
+))  # fmt: skip
+PASSWORD_COMMAND = component("PasswordCommand", {
+    "allOf": [COMMAND, obj(
+        optional=("password",), password=described(TEXT, "Only in the answer that made it: 40 hexadecimal digits."),
+    )],
+})  # fmt: skip
+LOWERED_PROFILE = component("LoweredProfile", obj(
+    identity=TEXT, security_profile=INTEGER,
+    warnings=described(array(obj(code=TEXT, detail=TEXT)), "What else has to be done so that it can connect."),
 ))  # fmt: skip
 COMMAND_BATCH = component("CommandBatch", obj(
     id=INTEGER, action=TEXT, requested_by=TEXT, created_at=TIME, commands=array(COMMAND),
@@ -177,6 +204,56 @@ COMPOSITE_SCHEDULE = component("CompositeSchedule", obj(
     ),
 ))  # fmt: skip
 
+_CERTIFICATE_FACTS: dict[str, Any] = {
+    "subject": TEXT, "issuer": TEXT,
+    "serial_number": described(TEXT, "Hexadecimal."),
+    "fingerprint": described(TEXT, "SHA-256, hexadecimal."),
+    "key": described(TEXT, "Such as RSA 2048."),
+    "not_before": TIME_OR_NULL, "not_after": TIME_OR_NULL,
+}  # fmt: skip
+CERTIFICATE_AUTHORITY = component("CertificateAuthority", obj(
+    id=INTEGER, name=TEXT, kind=enum(*AuthorityKind.values), parent=INTEGER_OR_NULL, key_type=TEXT_OR_NULL,
+    signature_scheme=TEXT_OR_NULL,
+    active=described(BOOLEAN, "Whether certificates of it let charge points in."),
+    signs_requests=described(BOOLEAN, "Whether requests of charge points go to this one."),
+    organization=described(TEXT, "O of the certificates; empty is the name of the tenant."),
+    validity_days=INTEGER, check_common_name=BOOLEAN, check_organization=BOOLEAN,
+    renew_days_before=described(INTEGER_OR_NULL, "null: certificates are never renewed by themselves."),
+    certificate=described(TEXT, "PEM. The private key never comes out."),
+    **_CERTIFICATE_FACTS,
+    crl_updated_at=TIME_OR_NULL, crl_next_update=TIME_OR_NULL, created_by=TEXT, created_at=TIME,
+))  # fmt: skip
+CERTIFICATE = component("Certificate", obj(
+    id=INTEGER, charge_point=TEXT, state=enum(*CertificateState.values, EXPIRED), origin=enum(*Origin.values),
+    authority=INTEGER_OR_NULL, request=INTEGER_OR_NULL,
+    command=described(INTEGER_OR_NULL, "The CertificateSigned."),
+    **_CERTIFICATE_FACTS,
+    chain=described(TEXT, "PEM, leaf first."),
+    created_at=TIME, sent_at=TIME_OR_NULL, answered_at=TIME_OR_NULL, first_used_at=TIME_OR_NULL,
+    last_used_at=TIME_OR_NULL, revoked_at=TIME_OR_NULL, revoked_by=TEXT, reason=TEXT,
+))  # fmt: skip
+CERTIFICATE_REQUEST = component("CertificateRequest", obj(
+    id=INTEGER, charge_point=TEXT, state=enum(*RequestState.values),
+    problem=described(TEXT, "Why it came to nothing."),
+    authority=INTEGER_OR_NULL, certificate=INTEGER_OR_NULL,
+    csr=described(TEXT, "PKCS#10, PEM."),
+    subject=TEXT, key=TEXT, received_at=TIME, closed_at=TIME_OR_NULL,
+))  # fmt: skip
+ROOT_CERTIFICATE = component("RootCertificate", obj(
+    id=INTEGER, name=TEXT, certificate_type=enum(*CertificateType.values),
+    certificate=described(TEXT, "PEM."),
+    **_CERTIFICATE_FACTS, created_by=TEXT, created_at=TIME,
+))  # fmt: skip
+INSTALLED_CERTIFICATE = component("InstalledCertificate", obj(
+    certificate_type=enum(*CertificateType.values),
+    certificate_hash_data=described(OBJECT_OR_NULL, "As the charge point sent it; null until it has listed it."),
+    subject=TEXT, not_after=TIME_OR_NULL, certificate=TEXT_OR_NULL, installed_at=TIME_OR_NULL,
+    reported_at=TIME_OR_NULL,
+))  # fmt: skip
+CERTIFICATE_TYPE_QUERY = OpenApiParameter(
+    "certificate_type", enum(*CertificateType.values), description="The type of root certificate."
+)
+
 BINARY: dict[str, Any] = {"type": "string", "format": "binary"}
 FIRMWARE_IMAGE = component("FirmwareImage", obj(
     id=INTEGER,
@@ -208,7 +285,14 @@ FIRMWARE_UPDATE = component("FirmwareUpdate", obj(
     id=INTEGER, charge_point=TEXT, image=INTEGER_OR_NULL, version=TEXT,
     location=described(TEXT, "As sent, secrets masked."),
     retrieve_date=TIME_OR_NULL, retries=INTEGER_OR_NULL, retry_interval=INTEGER_OR_NULL,
-    status=described(TEXT, "As last reported, or Requested, Refused, NotSent, Superseded."),
+    signed=described(BOOLEAN, "Whether it is a SignedUpdateFirmware; the next four belong to it."),
+    request_id=described(INTEGER_OR_NULL, "The requestId on the wire."),
+    install_date=TIME_OR_NULL, signature=TEXT, signing_certificate=TEXT,
+    status=described(
+        TEXT,
+        "As last reported, or Requested, Refused, NotSent, Superseded, Canceled, InvalidCertificate, "
+        "RevokedCertificate.",
+    ),
     status_at=TIME_OR_NULL,
     delivered_bytes=described(INTEGER_OR_NULL, "How far the charge point has fetched the image from us."),
     **_PROGRESS,
@@ -228,6 +312,39 @@ DIAGNOSTICS = component("Diagnostics", obj(
     ),
     **_PROGRESS,
 ))  # fmt: skip
+LOG_REQUEST = component("LogRequest", obj(
+    optional=("statuses",),
+    id=INTEGER, charge_point=TEXT,
+    log_type=enum("DiagnosticsLog", "SecurityLog"),
+    request_id=described(INTEGER_OR_NULL, "The requestId on the wire."),
+    location=described(TEXT, "As sent, secrets masked."),
+    to_us=described(BOOLEAN, "Whether the charge point was given a URL of ours."),
+    oldest=TIME_OR_NULL, latest=TIME_OR_NULL, retries=INTEGER_OR_NULL, retry_interval=INTEGER_OR_NULL,
+    file_name=described(TEXT, "As the charge point named it in its answer."),
+    status=described(TEXT, "As last reported, or Requested, Refused, NotSent, Canceled."),
+    status_at=TIME_OR_NULL,
+    file=described(
+        {**obj(name=TEXT, content_type=TEXT, size=INTEGER, sha256=TEXT, received_at=TIME), "type": ["object", "null"]},
+        "What came to us.",
+    ),
+    **_PROGRESS,
+))  # fmt: skip
+SECURITY_EVENT = component("SecurityEvent", obj(
+    id=INTEGER,
+    charge_point=described(TEXT_OR_NULL, "Null when nobody registered the identity."),
+    source=enum("charge_point", "csms"),
+    type=described(TEXT, "As the charge point sent it, or a stable word of ours."),
+    tech_info=TEXT,
+    critical=BOOLEAN,
+    alert=described(BOOLEAN, "Critical, and nobody has acknowledged it."),
+    timestamp=described(TIME, "By the clock of the charge point."),
+    received_at=TIME,
+    identity=described(TEXT, "Of ours: the identity that was claimed."),
+    address=TEXT,
+    times=described(INTEGER, "Of ours: how often the like of it happened within the minute."),
+    last_at=TIME, acknowledged_at=TIME_OR_NULL, acknowledged_by=TEXT,
+))  # fmt: skip
+ACKNOWLEDGED = component("Acknowledged", obj(acknowledged=described(INTEGER, "How many alerts.")))
 
 
 _QUERY: dict[str, tuple[dict[str, Any], str]] = {

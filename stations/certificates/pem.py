@@ -1,4 +1,4 @@
-"""PEM as charge points and operators hand it in: CRLF, literal \\n, blank lines, no line ends at all. Written with LF."""
+"""PEM as it is handed in: CRLF, literal \\n, blank lines, no line ends at all. Written with LF."""
 
 from __future__ import annotations
 

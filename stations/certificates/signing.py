@@ -49,13 +49,9 @@ class KeyUnavailable(Exception):
 
 # --- keys at rest -----------------------------------------------------------------------------------------------------
 def _cipher() -> MultiFernet:
-    secrets = [settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS]
-    return MultiFernet(
-        [
-            Fernet(base64.urlsafe_b64encode(hashlib.sha256(b"certificates\n" + each.encode()).digest()))
-            for each in secrets
-        ]
-    )
+    secrets = [str(secret) for secret in (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS)]
+    digests = [hashlib.sha256(b"certificates\n" + secret.encode()).digest() for secret in secrets]
+    return MultiFernet([Fernet(base64.urlsafe_b64encode(digest)) for digest in digests])
 
 
 def encrypted(key: PrivateKey) -> bytes:
@@ -63,7 +59,7 @@ def encrypted(key: PrivateKey) -> bytes:
     return _cipher().encrypt(key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption()))
 
 
-def decrypted(stored: bytes | None) -> PrivateKey:
+def decrypted(stored: bytes | memoryview | None) -> PrivateKey:
     """Raises KeyUnavailable when there is none, or the installation's secret key is another one now."""
     try:
         der = _cipher().decrypt(bytes(stored or b""))

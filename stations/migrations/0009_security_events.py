@@ -10,9 +10,7 @@ class Migration(migrations.Migration):
     dependencies = [("stations", "0008_credentials"), ("tenants", "0001_tenants")]
 
     operations = [
-        migrations.AddField(
-            model_name="firmwareupdate", name="install_date", field=models.DateTimeField(null=True)
-        ),
+        migrations.AddField(model_name="firmwareupdate", name="install_date", field=models.DateTimeField(null=True)),
         migrations.AddField(model_name="firmwareupdate", name="request_id", field=models.BigIntegerField(null=True)),
         migrations.AddField(model_name="firmwareupdate", name="signature", field=models.TextField(blank=True)),
         migrations.AddField(model_name="firmwareupdate", name="signed", field=models.BooleanField(default=False)),
@@ -98,8 +96,13 @@ class Migration(migrations.Migration):
                     models.Index(fields=["charge_point", "-id"], name="security_event_of_station"),
                     models.Index(
                         condition=models.Q(("acknowledged_at__isnull", True), ("critical", True)),
-                        fields=["tenant", "charge_point"],
+                        fields=["tenant", "-id"],
                         name="security_event_alerts",
+                    ),
+                    models.Index(
+                        condition=models.Q(("acknowledged_at__isnull", True), ("critical", True)),
+                        fields=["charge_point", "-id"],
+                        name="security_event_alerts_of",
                     ),
                 ],
                 "constraints": [models.UniqueConstraint(fields=("tenant", "digest"), name="security_event_once")],

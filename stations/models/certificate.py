@@ -63,9 +63,9 @@ class CertificateFacts(models.Model):
 
     subject = models.CharField(max_length=500, blank=True, editable=False)
     issuer = models.CharField(max_length=500, blank=True, editable=False)
-    serial_number = models.CharField(max_length=64, blank=True, editable=False, help_text="Hexadecimal.")
-    fingerprint = models.CharField(max_length=64, blank=True, editable=False, help_text="SHA-256, hexadecimal.")
-    key = models.CharField(max_length=50, blank=True, editable=False, help_text="Such as RSA 2048.")
+    serial_number = models.CharField(max_length=64, blank=True, editable=False)
+    fingerprint = models.CharField("SHA-256 fingerprint", max_length=64, blank=True, editable=False)
+    key = models.CharField(max_length=50, blank=True, editable=False)
     not_before = models.DateTimeField(null=True, editable=False)
     not_after = models.DateTimeField(null=True, editable=False)
 
@@ -77,14 +77,12 @@ class CertificateAuthority(CertificateFacts, TenantModel):
     """Who may vouch for the charge points of a tenant. `private_key` is encrypted and never leaves this row."""
 
     name = models.CharField(max_length=100)
-    kind = models.CharField(max_length=8, choices=AuthorityKind.choices, editable=False)
-    parent = models.ForeignKey(
-        "self", null=True, blank=True, on_delete=models.PROTECT, related_name="children", editable=False
-    )
-    certificate = models.TextField(editable=False, help_text="PEM.")
+    kind = models.CharField(max_length=8, choices=AuthorityKind.choices)
+    parent = models.ForeignKey("self", null=True, blank=True, on_delete=models.PROTECT, related_name="children")
+    certificate = models.TextField(blank=True, help_text="PEM.")
     # Tells whether a certificate of a chain is this authority's, also when it was renewed with the same key.
     name_and_key = models.CharField(max_length=64, editable=False)
-    key_type = models.CharField(max_length=8, choices=KeyType.choices, blank=True, editable=False)
+    key_type = models.CharField(max_length=8, choices=KeyType.choices, blank=True)
     signature_scheme = models.CharField(max_length=8, choices=SignatureScheme.choices, blank=True)
     private_key = models.BinaryField(null=True, editable=False)
 
@@ -110,8 +108,8 @@ class CertificateAuthority(CertificateFacts, TenantModel):
         validators=[MaxValueValidator(3650)],
         help_text="Ask charge points for a new request this many days before theirs expires. Empty: never by itself.",
     )
-    crl_updated_at = models.DateTimeField(null=True, editable=False)
-    crl_next_update = models.DateTimeField(null=True, editable=False)
+    crl_updated_at = models.DateTimeField("list of", null=True, editable=False)
+    crl_next_update = models.DateTimeField("next list due", null=True, editable=False)
     created_by = models.CharField(max_length=200, editable=False)
     created_at = models.DateTimeField(editable=False)
 

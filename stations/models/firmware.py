@@ -1,8 +1,8 @@
 """Firmware and diagnostics: the images we keep, and what charge points were asked to fetch or to deliver.
 
 `status` is the last progress that the charge point reported, or one of our own words while it has reported none
-(Requested) and when the request itself came to nothing (Refused, NotSent, Superseded, Canceled, NothingToUpload). The statuses
-as they came, in any order, are rows of their own.
+(Requested) and when the request itself came to nothing (Refused, NotSent, Superseded, Canceled, InvalidCertificate,
+RevokedCertificate, NothingToUpload). The statuses as they came, in any order, are rows of their own.
 """
 
 from __future__ import annotations
@@ -193,7 +193,7 @@ class LogRequest(TenantModel):
 
 
 class DiagnosticsStatus(TenantModel):
-    """One DiagnosticsStatusNotification.req or LogStatusNotification.req; `request` is null when it belongs to no request of ours."""
+    """One DiagnosticsStatusNotification.req or LogStatusNotification.req; `request` is null when it is about none."""
 
     tenant = tenant_foreign_key(db_index=False)
     charge_point = models.ForeignKey(ChargePoint, on_delete=models.CASCADE, related_name="+", db_index=False)

@@ -106,9 +106,14 @@ class SecurityEvent(TenantModel):
             models.Index(fields=["tenant", "-id"], name="security_event_newest"),
             models.Index(fields=["charge_point", "-id"], name="security_event_of_station"),
             models.Index(
-                fields=["tenant", "charge_point"],
+                fields=["tenant", "-id"],
                 condition=Q(critical=True, acknowledged_at__isnull=True),
                 name="security_event_alerts",
+            ),
+            models.Index(
+                fields=["charge_point", "-id"],
+                condition=Q(critical=True, acknowledged_at__isnull=True),
+                name="security_event_alerts_of",
             ),
         ]
 

@@ -27,6 +27,8 @@ from stations.ocpp import (
     reservation,
     smart_charging,
 )
+from stations.ocpp.security import certificates, events, logs, triggers
+from stations.ocpp.security import firmware as signed_firmware
 
 FROM_CHARGE_POINT: dict[str, Callable[..., Any]] = {
     "Authorize": core.authorize,
@@ -35,7 +37,11 @@ FROM_CHARGE_POINT: dict[str, Callable[..., Any]] = {
     "DiagnosticsStatusNotification": firmware_management.diagnostics_status_notification,
     "FirmwareStatusNotification": firmware_management.firmware_status_notification,
     "Heartbeat": core.heartbeat,
+    "LogStatusNotification": logs.log_status_notification,
     "MeterValues": core.meter_values,
+    "SecurityEventNotification": events.security_event_notification,
+    "SignCertificate": certificates.sign_certificate,
+    "SignedFirmwareStatusNotification": signed_firmware.signed_firmware_status_notification,
     "StartTransaction": core.start_transaction,
     "StatusNotification": core.status_notification,
     "StopTransaction": core.stop_transaction,
@@ -43,21 +49,28 @@ FROM_CHARGE_POINT: dict[str, Callable[..., Any]] = {
 
 TO_CHARGE_POINT: dict[str, Callable[..., None]] = {
     "CancelReservation": reservation.cancel_reservation_conf,
+    "CertificateSigned": certificates.certificate_signed_conf,
     "ChangeAvailability": core.change_availability_conf,
     "ChangeConfiguration": core.change_configuration_conf,
     "ClearCache": core.clear_cache_conf,
     "ClearChargingProfile": smart_charging.clear_charging_profile_conf,
     "DataTransfer": core.data_transfer_conf,
+    "DeleteCertificate": certificates.delete_certificate_conf,
+    "ExtendedTriggerMessage": triggers.extended_trigger_message_conf,
     "GetCompositeSchedule": smart_charging.get_composite_schedule_conf,
     "GetConfiguration": core.get_configuration_conf,
+    "GetInstalledCertificateIds": certificates.get_installed_certificate_ids_conf,
+    "InstallCertificate": certificates.install_certificate_conf,
     "GetLocalListVersion": local_auth_list_management.get_local_list_version_conf,
     "GetDiagnostics": firmware_management.get_diagnostics_conf,
+    "GetLog": logs.get_log_conf,
     "RemoteStartTransaction": core.remote_start_transaction_conf,
     "RemoteStopTransaction": core.remote_stop_transaction_conf,
     "ReserveNow": reservation.reserve_now_conf,
     "Reset": core.reset_conf,
     "SendLocalList": local_auth_list_management.send_local_list_conf,
     "SetChargingProfile": smart_charging.set_charging_profile_conf,
+    "SignedUpdateFirmware": signed_firmware.signed_update_firmware_conf,
     "TriggerMessage": remote_trigger.trigger_message_conf,
     "UnlockConnector": core.unlock_connector_conf,
     "UpdateFirmware": firmware_management.update_firmware_conf,
@@ -68,34 +81,48 @@ COMPLETE: dict[str, Callable[[ChargePoint, dict[str, Any]], dict[str, Any]]] = {
     "RemoteStartTransaction": core.remote_start_transaction_complete,
     "ReserveNow": reservation.reserve_now_complete,
     "SetChargingProfile": smart_charging.set_charging_profile_complete,
+    "GetLog": logs.get_log_complete,
+    "SignedUpdateFirmware": signed_firmware.signed_update_firmware_complete,
 }
 
 WARNINGS: dict[str, Callable[[ChargePoint, dict[str, Any]], list[tuple[str, str]]]] = {
     "CancelReservation": reservation.cancel_reservation_warnings,
+    "CertificateSigned": certificates.certificate_signed_warnings,
+    "DeleteCertificate": certificates.delete_certificate_warnings,
+    "ExtendedTriggerMessage": triggers.extended_trigger_message_warnings,
+    "InstallCertificate": certificates.install_certificate_warnings,
     "ChangeConfiguration": core.change_configuration_warnings,
     "ClearChargingProfile": smart_charging.clear_charging_profile_warnings,
     "GetCompositeSchedule": smart_charging.get_composite_schedule_warnings,
     "GetDiagnostics": firmware_management.get_diagnostics_warnings,
+    "GetLog": logs.get_log_warnings,
     "RemoteStartTransaction": core.remote_start_transaction_warnings,
     "ReserveNow": reservation.reserve_now_warnings,
     "SendLocalList": local_auth_list_management.send_local_list_warnings,
     "SetChargingProfile": smart_charging.set_charging_profile_warnings,
+    "SignedUpdateFirmware": signed_firmware.signed_update_firmware_warnings,
     "TriggerMessage": remote_trigger.trigger_message_warnings,
     "UpdateFirmware": firmware_management.update_firmware_warnings,
 }
 
 QUEUED: dict[str, Callable[[Command], None]] = {
     "CancelReservation": reservation.cancel_reservation_queued,
+    "CertificateSigned": certificates.certificate_signed_queued,
     "ChangeConfiguration": core.change_configuration_queued,
     "GetDiagnostics": firmware_management.get_diagnostics_queued,
+    "GetLog": logs.get_log_queued,
+    "SignedUpdateFirmware": signed_firmware.signed_update_firmware_queued,
     "ReserveNow": reservation.reserve_now_queued,
     "SendLocalList": local_auth_list_management.send_local_list_queued,
     "UpdateFirmware": firmware_management.update_firmware_queued,
 }
 
 WITHOUT_ANSWER: dict[str, Callable[[Command, datetime], None]] = {
+    "CertificateSigned": certificates.certificate_signed_without_answer,
     "ChangeConfiguration": core.change_configuration_without_answer,
     "GetDiagnostics": firmware_management.get_diagnostics_without_answer,
+    "GetLog": logs.get_log_without_answer,
+    "SignedUpdateFirmware": signed_firmware.signed_update_firmware_without_answer,
     "ReserveNow": reservation.reserve_now_without_answer,
     "SendLocalList": local_auth_list_management.send_local_list_without_answer,
     "UpdateFirmware": firmware_management.update_firmware_without_answer,

@@ -21,6 +21,18 @@ from stations.transactions import MAY_HAVE_WORKED
 TRIGGER_WINDOW = timedelta(minutes=2)
 # Messages that say which connector they are about: without connectorId a trigger asks for all of them.
 OF_A_CONNECTOR = ("MeterValues", "StatusNotification")
+TRIGGERS = ("TriggerMessage", "ExtendedTriggerMessage")
+# Messages that ExtendedTriggerMessage calls by another name (Improved security for OCPP 1.6-J, MessageTriggerEnumType).
+EXTENDED_NAMES = {
+    "FirmwareStatusNotification": "SignedFirmwareStatusNotification",
+    "SignChargePointCertificate": "SignCertificate",
+}
+
+
+def awaited_action(trigger: str, payload: dict[str, Any]) -> str:
+    """The action of the message that a trigger (one of TRIGGERS, with its payload) asks for."""
+    message = str(payload.get("requestedMessage", ""))
+    return EXTENDED_NAMES.get(message, message) if trigger == "ExtendedTriggerMessage" else message
 
 
 def trigger_message_warnings(charge_point: ChargePoint, payload: dict[str, Any]) -> list[tuple[str, str]]:
@@ -28,6 +40,15 @@ def trigger_message_warnings(charge_point: ChargePoint, payload: dict[str, Any])
 
     Source: OCPP 1.6 ed. 2, 5.17; errata v4.0 3.35, 3.40.
     """
+    found = trigger_warnings(charge_point, payload)
+    row = ConfigurationKey.objects.filter(charge_point=charge_point, key="SupportedFeatureProfiles", known=True).first()
+    if row is not None and row.value is not None and "remotetrigger" not in row.value.lower():
+        found.append(("profile_not_supported", "The charge point does not report the profile RemoteTrigger."))
+    return found
+
+
+def trigger_warnings(charge_point: ChargePoint, payload: dict[str, Any]) -> list[tuple[str, str]]:
+    """What is unwise about either trigger."""
     found = []
     if (
         payload["requestedMessage"] == "BootNotification"
@@ -43,9 +64,6 @@ def trigger_message_warnings(charge_point: ChargePoint, payload: dict[str, Any])
         )
     if payload.get("connectorId") is not None and payload["requestedMessage"] not in OF_A_CONNECTOR:
         found.append(("connector_without_meaning", f"{payload['requestedMessage']} is not about a connector."))
-    row = ConfigurationKey.objects.filter(charge_point=charge_point, key="SupportedFeatureProfiles", known=True).first()
-    if row is not None and row.value is not None and "remotetrigger" not in row.value.lower():
-        found.append(("profile_not_supported", "The charge point does not report the profile RemoteTrigger."))
     return found
 
 
@@ -57,7 +75,7 @@ def trigger_message_conf(command: Command, conf: call_result.TriggerMessage, now
 
 
 def triggered(charge_point: ChargePoint, action: str, req: Any, message_id: str, now: datetime) -> bool | None:
-    """Whether a message was asked for by a TriggerMessage; it is then noted in the command's `effect`.
+    """Whether a message was asked for by one of TRIGGERS; it is then noted in the command's `effect`.
 
     True: it was. None: not this one, but one may still come. False: nothing more is awaited.
     `effect` is {"messages": [{"action", "message_id", "received_at", "connector_id"?}]}. A trigger with connectorId, or
@@ -67,11 +85,11 @@ def triggered(charge_point: ChargePoint, action: str, req: Any, message_id: str,
     """
     connector_id = getattr(req, "connector_id", None) if action in OF_A_CONNECTOR else None
     sent = Command.objects.filter(
-        charge_point=charge_point, action="TriggerMessage", sent_at__gte=now - TRIGGER_WINDOW
+        charge_point=charge_point, action__in=TRIGGERS, sent_at__gte=now - TRIGGER_WINDOW
     ).order_by("id")
     awaited = False
     for command in sent:
-        if command.payload.get("requestedMessage") != action or command.outcome not in MAY_HAVE_WORKED:
+        if awaited_action(command.action, command.payload) != action or command.outcome not in MAY_HAVE_WORKED:
             continue
         messages = list((command.effect or {}).get("messages", []))
         if any(message["message_id"] == message_id for message in messages):

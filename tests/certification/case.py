@@ -109,6 +109,12 @@ class Case:
         self._asked_for.append((action, received.payload))
         return received
 
+    async def expect_any(self, action: str) -> ReceivedCall:
+        """Receive the request that the operator asked for, where part of it was the server's to choose."""
+        received = await self.cp.expect_call(action)
+        self._asked_for.append((action, received.payload))
+        return received
+
     async def send(
         self, action: str, payload: dict[str, Any], answer: dict[str, Any], *, on_wire: Any = None
     ) -> dict[str, Any]:

@@ -10,6 +10,9 @@ from tests.certification import (
     test_firmware,
     test_local_auth_list,
     test_reservation,
+    test_security_certificates,
+    test_security_credentials,
+    test_security_logs,
     test_smart_charging,
 )
 
@@ -44,3 +47,19 @@ def test_the_6_local_list_cases_each_have_one_test() -> None:
 def test_the_5_firmware_management_cases_each_have_one_test() -> None:
     found = [match[1] for name in vars(test_firmware) if (match := re.match(r"test_tc_(\d{3}_\d)_", name))]
     assert sorted(found) == ["044_1", "044_2", "044_3", "045_1", "045_2"]
+
+
+def test_the_3_cases_of_security_logs_and_signed_firmware_each_have_one_test() -> None:
+    found = [match[1] for name in vars(test_security_logs) if (match := re.match(r"test_tc_(\d{3})_", name))]
+    assert sorted(found) == ["079", "080", "081"]
+
+
+def test_the_7_certificate_cases_each_have_one_test() -> None:
+    names = vars(test_security_certificates)
+    found = [match[1] for name in names if (match := re.match(r"test_tc_(\d{3}(?:_\d)?)_", name))]
+    assert sorted(found) == ["074", "075_1", "075_2", "076", "077", "078", "087"]
+
+
+def test_the_4_cases_of_passwords_profiles_and_the_subprotocol_have_tests() -> None:
+    found = {match[1] for name in vars(test_security_credentials) if (match := re.match(r"test_tc_(\d{3})_", name))}
+    assert found == {"073", "083", "085", "088"}

@@ -300,7 +300,7 @@ def test_no_limit_is_above_that_of_the_charge_point_maximum(
             assert limit <= most
 
 
-@given(installed(), states(1), STARTS, st.integers(1, 2 * DAY), UNITS, st.integers(-10**9, 10**9))
+@given(installed(), states(1), STARTS, st.integers(1, 2 * DAY), UNITS, st.integers(-(10**9), 10**9))
 @EXAMPLES
 def test_everything_moved_in_time_gives_the_same_periods(
     candidates: list[Candidate], state: ConnectorState, start: datetime, seconds: int, unit: str, by: int

@@ -10,7 +10,15 @@ from django.db import models
 
 from csms.celery import app
 from stations import commands, tasks
-from stations.models import ChargePoint, Command, ConnectionAttempt, MeterValue, OcppMessage, ServerProcess
+from stations.models import (
+    ChargePoint,
+    Command,
+    ConnectionAttempt,
+    MeterValue,
+    OcppMessage,
+    SecurityEvent,
+    ServerProcess,
+)
 from tenants.models import JobRun, Tenant
 from tenants.scope import platform_scope, tenant_scope
 from tests.conftest import Tenants
@@ -55,6 +63,10 @@ class TestRetention:
                     charge_point=charge_point, incoming=True, message_type=2, payload="{}", received_at=at
                 )
                 ConnectionAttempt.objects.create(identity="CP-1", at=at, accepted=False, http_status=401)
+                SecurityEvent.objects.create(
+                    charge_point=charge_point, source="charge_point", type="ResetOrReboot", critical=True, timestamp=at,
+                    received_at=at, last_at=at, digest=str(age),
+                )  # fmt: skip
                 MeterValue.objects.create(
                     charge_point=charge_point,
                     connector_id=1,
@@ -80,9 +92,10 @@ class TestRetention:
         for tenant in tenants:
             with tenant_scope(tenant):
                 deleted.append(tasks.purge_tenant.apply().get())
-        assert deleted == [{"messages": 3, "connection_attempts": 3, "meter_values": 1}, {}]
-        assert [self.left(a, model) for model in (OcppMessage, ConnectionAttempt, MeterValue)] == [2, 2, 4]
-        assert [self.left(b, model) for model in (OcppMessage, ConnectionAttempt, MeterValue)] == [5, 5, 5]
+        assert deleted == [{"messages": 3, "connection_attempts": 3, "security_events": 3, "meter_values": 1}, {}]
+        logs = (OcppMessage, ConnectionAttempt, SecurityEvent, MeterValue)
+        assert [self.left(a, model) for model in logs] == [2, 2, 2, 4]
+        assert [self.left(b, model) for model in logs] == [5, 5, 5, 5]
 
     def test_more_rows_than_one_statement_takes_are_deleted(
         self, tenants: Tenants, monkeypatch: pytest.MonkeyPatch
@@ -90,7 +103,8 @@ class TestRetention:
         monkeypatch.setattr(tasks, "ROWS_PER_DELETE", 3)
         self.fill(tenants.tenant_a, [400] * 1 + [300, 299, 298, 297, 296, 295] + [1])
         with tenant_scope(tenants.tenant_a):
-            assert tasks.purge_tenant.apply().get() == {"messages": 7, "connection_attempts": 7}
+            deleted = tasks.purge_tenant.apply().get()
+        assert deleted == {"messages": 7, "connection_attempts": 7, "security_events": 7}
 
     def test_one_purge_is_published_for_each_tenant(self, tenants: Tenants, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(tasks.purge_tenant, "delay", tasks.purge_tenant.apply)

@@ -18,6 +18,9 @@ from django.urls import get_resolver
 from django.urls.resolvers import URLPattern, URLResolver
 
 from stations.models import (
+    Certificate,
+    CertificateAuthority,
+    CertificateRequest,
     ChargePoint,
     ChargingProfile,
     Command,
@@ -28,6 +31,7 @@ from stations.models import (
     FirmwareImage,
     FirmwareUpdate,
     IdTag,
+    InstalledCertificate,
     InstalledProfile,
     LocalAuthList,
     LocalAuthListEntry,
@@ -35,6 +39,8 @@ from stations.models import (
     MeterValue,
     OcppMessage,
     Reservation,
+    RootCertificate,
+    SecurityEvent,
     Transaction,
     UploadedFile,
 )
@@ -49,6 +55,15 @@ METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 COMMAND = {"action": "ClearCache"}
 # Route: the names of what only A has, and bodies by method. Every route must be here or in LISTS.
 OBJECTS: dict[str, dict[str, Any]] = {
+    "certificate-authorities/<int:pk>/": {"PATCH": {"active": False}},
+    "certificate-authorities/<int:pk>/crl/": {"POST": {"crl": "x"}},
+    "certificate-requests/<int:pk>/": {},
+    "certificates/<int:pk>/": {},
+    "charge-points/<path:identity>/certificate-renewal/": {"POST": {}},
+    "charge-points/<path:identity>/installed-certificates/": {
+        "POST": {"certificate_type": "ManufacturerRootCertificate", "certificate": "x"}
+    },
+    "root-certificates/<int:pk>/": {},
     "charge-points/<path:identity>/": {"PUT": None, "PATCH": {"description": "b was here"}},
     "charge-points/<path:identity>/commands/": {"POST": COMMAND},
     "charge-points/<path:identity>/composite-schedule/": {},
@@ -57,6 +72,8 @@ OBJECTS: dict[str, dict[str, Any]] = {
     "charge-points/<path:identity>/connectors/": {},
     "charge-points/<path:identity>/installed-profiles/": {},
     "charge-points/<path:identity>/messages/": {},
+    "charge-points/<path:identity>/password/": {"POST": {}},
+    "charge-points/<path:identity>/security-profile/": {"POST": {"security_profile": 2}},
     "charging-profiles/<int:pk>/": {},
     "commands/<int:pk>/": {},
     "diagnostics/<int:pk>/": {},
@@ -65,7 +82,11 @@ OBJECTS: dict[str, dict[str, Any]] = {
     "firmware-images/<int:pk>/file/": {},
     "firmware-updates/<int:pk>/": {},
     "id-tags/<path:id_tag>/": {"PUT": None, "PATCH": {"description": "b was here"}},
+    "logs/<int:pk>/": {},
+    "logs/<int:pk>/file/": {},
     "reservations/<int:pk>/": {},
+    "security-events/<int:pk>/": {},
+    "security-events/<int:pk>/acknowledge/": {"POST": {}},
     "local-auth-lists/<path:identity>/": {},
     "local-auth-lists/<path:identity>/entries/": {},
     "local-auth-lists/<path:identity>/sync/": {"POST": {}},
@@ -76,10 +97,13 @@ OBJECTS: dict[str, dict[str, Any]] = {
     "api-keys/<int:pk>/": {},
 }
 LISTS = (
-    "local-auth-lists/", "diagnostics/", "firmware-images/", "firmware-updates/",
+    "certificate-authorities/", "certificate-requests/", "certificates/", "root-certificates/",
+    "local-auth-lists/", "diagnostics/", "logs/", "security-events/", "security-events/acknowledge/",
+    "firmware-images/", "firmware-updates/",
     "charge-points/", "charging-profiles/", "commands/", "commands/bulk/", "connection-attempts/", "id-tags/",
     "reservations/", "transactions/", "sites/", "api-keys/",
 )  # fmt: skip
+ONLY_POST = ("commands/bulk/", "security-events/acknowledge/")
 MARK = "mark-of-{}"
 CHARGING_PROFILE = {
     "stackLevel": 1,
@@ -151,14 +175,42 @@ class Side:
                 tenant=tenant, charge_point=alone, log_request=request, name=self.mark, size=7, received_at=NOW
             )
             upload.file.save("same", files)
+            log = LogRequest.objects.create(
+                charge_point=alone, location="ftp://h/", file_name=self.mark, log_type="SecurityLog", created_at=NOW
+            )
+            log_file = UploadedFile(
+                tenant=tenant, charge_point=alone, log_request=log, name=self.mark, size=7, received_at=NOW
+            )
+            log_file.file.save("same", files)
+            event = SecurityEvent.objects.create(
+                charge_point=alone, source="charge_point", type=self.mark, critical=True, timestamp=NOW,
+                received_at=NOW, last_at=NOW, digest=self.mark,
+            )  # fmt: skip
             number = Reservation.objects.new_id()
             reservation = Reservation.objects.create(
                 charge_point=alone, reservation_id=number, connector_id=1, id_tag=self.mark,
                 id_tag_key=self.mark.upper(), expiry_date=NOW, requested_by=self.mark, requested_at=NOW,
             )  # fmt: skip
+            authority = CertificateAuthority.objects.create(
+                name=self.mark, kind="trusted", certificate="", created_at=NOW
+            )
+            waiting = CertificateRequest.objects.create(
+                charge_point=alone, csr="", subject=self.mark, state="waiting", received_at=NOW
+            )
+            certificate = Certificate.objects.create(
+                charge_point=alone, origin="issued", chain="", subject=self.mark, created_at=NOW
+            )
+            root = RootCertificate.objects.create(
+                name=self.mark, certificate_type="ManufacturerRootCertificate", certificate="", created_at=NOW
+            )
+            InstalledCertificate.objects.create(
+                charge_point=alone, certificate_type="ManufacturerRootCertificate", key="1", subject=self.mark
+            )
         self.names = {
+            "certificate-authorities": authority.pk, "certificate-requests": waiting.pk, "certificates": certificate.pk,
+            "root-certificates": root.pk,
             "local-auth-lists": alone.identity, "diagnostics": request.pk, "firmware-images": image.pk,
-            "firmware-updates": update.pk,
+            "firmware-updates": update.pk, "logs": log.pk, "security-events": event.pk,
             "charge-points": alone.identity, "id-tags": f"ONLY-{tenant.slug}", "sites": f"only-{tenant.slug}",
             "charging-profiles": profile.pk, "commands": command.pk, "transactions": tx.pk, "api-keys": row.pk,
             "reservations": reservation.reservation_id,
@@ -237,7 +289,7 @@ def test_put_with_a_name_of_another_tenant_makes_an_object_of_ones_own(sides: tu
     assert b.api("GET", path).json() != a.api("GET", path).json()
 
 
-@pytest.mark.parametrize("path", [path for path in LISTS if path != "commands/bulk/"])
+@pytest.mark.parametrize("path", [path for path in LISTS if path not in ONLY_POST])
 def test_lists_and_counts_hold_the_own_tenants_only(sides: tuple[Side, Side], path: str) -> None:
     a, b = sides
     for own, other in ((a, b), (b, a)):
@@ -253,8 +305,13 @@ def filters_that_name_the_other(a: Side) -> Iterator[str]:
     yield f"transactions/?site={a.names['sites']}"
     yield f"charge-points/?site={a.names['sites']}"
     yield f"commands/?charge_point={a.names['charge-points']}"
+    yield f"certificates/?charge_point={a.names['charge-points']}"
+    yield f"certificate-requests/?charge_point={a.names['charge-points']}"
     yield f"diagnostics/?charge_point={a.names['charge-points']}"
     yield f"firmware-updates/?charge_point={a.names['charge-points']}"
+    yield f"logs/?charge_point={a.names['charge-points']}"
+    yield f"security-events/?charge_point={a.names['charge-points']}"
+    yield f"security-events/?type={a.mark}"
     yield f"reservations/?charge_point={a.names['charge-points']}"
     yield f"reservations/?id_tag={a.mark}"
     yield f"connection-attempts/?identity={a.names['charge-points']}"
@@ -284,6 +341,8 @@ BODIES_WITH_REFERENCES = (
     ("POST", "local-auth-lists/", {"charge_points": ["ONLY-alpha"], "source": None}),
     ("PUT", "charge-points/NEW/", {"site": "only-alpha"}),
     ("POST", "diagnostics/", {"charge_point": "ONLY-alpha"}),
+    ("POST", "logs/", {"charge_point": "ONLY-alpha", "log_type": "SecurityLog"}),
+    ("POST", "security-events/acknowledge/", {"charge_point": "ONLY-alpha"}),
     ("POST", "firmware-updates/", {"charge_point": "ONLY-alpha", "location": "ftp://h/"}),
     ("PATCH", "charge-points/SAME/", {"site": "only-alpha"}),
     ("PUT", "id-tags/NEW/", {"sites": ["only-alpha"]}),

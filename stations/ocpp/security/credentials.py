@@ -16,7 +16,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from stations import credentials
+from stations import credentials, security_events
 from stations.masking import is_secret_key
 from stations.models import ChargePoint, Command, PasswordChange
 from stations.models.charge_point import SecurityProfile
@@ -29,6 +29,7 @@ logger = logging.getLogger(__name__)
 
 # Whether the charge point did what it was asked is not known.
 IN_DOUBT = (CommandStatus.ANSWERED, CommandStatus.TIMED_OUT, CommandStatus.UNKNOWN)
+REFUSED = ("Rejected", "NotSupported")
 WITH_PASSWORD = (SecurityProfile.BASIC, SecurityProfile.TLS_BASIC)
 
 
@@ -74,7 +75,7 @@ def authorization_key_queued(command: Command) -> None:
 def authorization_key_conf(command: Command, status: str) -> None:
     """Accepted: the new password is the only one from now on. RebootRequired: both, until it has restarted.
 
-    Rejected and NotSupported: the old one stays. Source: A01.FR.03, A01.FR.04.
+    Rejected and NotSupported: the old one stays. Anything else says nothing: both. Source: A01.FR.03, A01.FR.04.
     """
     change = PasswordChange.objects.filter(command=command).first()
     if change is None:
@@ -85,7 +86,7 @@ def authorization_key_conf(command: Command, status: str) -> None:
     elif status == "RebootRequired":
         change.reboot_required = True
         change.save(update_fields=["reboot_required"])
-    else:
+    elif status in REFUSED:
         change.delete()
 
 
@@ -103,6 +104,7 @@ def put_in_force(change: PasswordChange, requested_by: str) -> None:
     forget_open_changes(charge_point)
     change.delete()
     AuditEntry.objects.record(requested_by, "change password", charge_point, changes={"password": ["***", "***"]})
+    security_events.note("password_changed", charge_point, detail="The charge point took it.")
     logger.info("The password of charge point %r has changed", charge_point.identity)
 
 
@@ -140,7 +142,7 @@ def security_profile_conf(command: Command, status: str) -> None:
 
     Source: A05.FR.05-08.
     """
-    if status in ("Accepted", "RebootRequired"):
+    if status not in REFUSED:
         _await_profile(command)
 
 
@@ -158,7 +160,7 @@ def _await_profile(command: Command) -> None:
         pending_security_profile=profile
     )
     if raised:
-        logger.info("Charge point %s may connect with security profile %s from now on", command.charge_point_id, profile)
+        logger.info("Charge point %s may come with security profile %s from now on", command.charge_point_id, profile)
 
 
 # --- ChangeConfiguration as a whole, called by stations/ocpp/core.py --------------------------------------------------

@@ -15,10 +15,12 @@ from ocpp.v16 import call, call_result
 from csms.ocppj.times import parse_time
 from stations import firmware_signatures, progress
 from stations.masking import masked_url
-from stations.models import ChargePoint, Command, FirmwareUpdate, RequestNumber
+from stations.models import ChargePoint, Command, FirmwareUpdate, RequestNumber, RootCertificate
+from stations.models.certificate import CertificateType
 from stations.models.firmware import CANCELED, INVALID_CERTIFICATE, REFUSED, REVOKED_CERTIFICATE, SUPERSEDED
 from stations.ocpp.firmware_management import optional_int64, optional_time, protocol_warnings
 
+MAX_ROOTS = 100
 # What the status of the confirmation makes of the request, where it is a refusal; an unknown one is a refusal too.
 REFUSALS = {"InvalidCertificate": INVALID_CERTIFICATE, "RevokedCertificate": REVOKED_CERTIFICATE}
 
@@ -52,6 +54,9 @@ def signed_update_firmware_warnings(charge_point: ChargePoint, payload: dict[str
     firmware = payload["firmware"]
     found = protocol_warnings(charge_point, firmware)
     found.extend(firmware_signatures.certificate_warnings(firmware["signingCertificate"], datetime.now(UTC)))
+    roots = RootCertificate.objects.filter(certificate_type=CertificateType.MANUFACTURER_ROOT).order_by("-id")
+    known = list(roots.values_list("certificate", flat=True)[:MAX_ROOTS])
+    found.extend(firmware_signatures.chain_warnings(firmware["signingCertificate"], known))
     found.extend(firmware_signatures.encoding_warnings(firmware["signature"]))
     retrieve, install = parse_time(firmware["retrieveDateTime"]), parse_time(firmware.get("installDateTime"))
     if retrieve is not None and install is not None and install < retrieve:

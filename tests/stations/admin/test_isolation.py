@@ -15,6 +15,9 @@ from django.urls import URLPattern
 from stations.admin.panels import PANELS
 from stations.models import (
     Boot,
+    Certificate,
+    CertificateAuthority,
+    CertificateRequest,
     ChargePoint,
     ChargingProfile,
     Command,
@@ -29,6 +32,8 @@ from stations.models import (
     MeterValue,
     OcppMessage,
     Reservation,
+    RootCertificate,
+    SecurityEvent,
     Transaction,
 )
 from stations.models.message import MessageType
@@ -55,6 +60,15 @@ ROWS: dict[type[models.Model], Callable[[Tenant], models.Model]] = {
     AuditEntry: lambda tenant: AuditEntry.objects.record(MARK, "create", tenant),
     Boot: lambda tenant: Boot.objects.create(
         charge_point=new_charge_point(), at=NOW, payload={"charge_point_vendor": MARK}, status="Accepted"
+    ),
+    Certificate: lambda tenant: Certificate.objects.create(
+        charge_point=new_charge_point(), origin="issued", chain="", subject=MARK, created_at=NOW
+    ),
+    CertificateAuthority: lambda tenant: CertificateAuthority.objects.create(
+        name=MARK, kind="trusted", certificate="", created_at=NOW
+    ),
+    CertificateRequest: lambda tenant: CertificateRequest.objects.create(
+        charge_point=new_charge_point(), csr="", subject=MARK, state="waiting", received_at=NOW
     ),
     ChargePoint: lambda tenant: new_charge_point(MARK),
     ChargingProfile: lambda tenant: ChargingProfile.objects.create(
@@ -99,6 +113,13 @@ ROWS: dict[type[models.Model], Callable[[Tenant], models.Model]] = {
     Reservation: lambda tenant: Reservation.objects.create(
         charge_point=new_charge_point(), reservation_id=1, connector_id=1, id_tag=MARK, id_tag_key=MARK,
         expiry_date=NOW, requested_by=MARK, requested_at=NOW,
+    ),
+    RootCertificate: lambda tenant: RootCertificate.objects.create(
+        name=MARK, certificate_type="ManufacturerRootCertificate", certificate="", created_at=NOW
+    ),
+    SecurityEvent: lambda tenant: SecurityEvent.objects.create(
+        charge_point=new_charge_point(), source="charge_point", type=MARK, critical=True, timestamp=NOW,
+        received_at=NOW, last_at=NOW, digest="1",
     ),
     Site: lambda tenant: Site.objects.create(name=MARK, slug="secret"),
     Tenant: lambda tenant: tenant,

@@ -179,7 +179,10 @@ class TestSync:
         made = sync(a, reason="Monday")
         body = made.json()
         (command,) = body.pop("commands")
-        assert (made.status_code, made["Location"]) == (202, f"http://testserver/api/v1/commands/?batch={body['batch']}")
+        assert (made.status_code, made["Location"]) == (
+            202,
+            f"http://testserver/api/v1/commands/?batch={body['batch']}",
+        )
         assert body == {"charge_point": "SAME", "update_type": "Full", "repeated": False, "batch": command["batch"]}
         assert (command["reason"], command["requested_by"], command["status"]) == ("Monday", "API key test", "queued")
         assert command["payload"] == {

@@ -17,6 +17,8 @@ from stations.ocpp import (
     reservation,
     smart_charging,
 )
+from stations.ocpp.security import certificates, events, logs, triggers
+from stations.ocpp.security import firmware as signed_firmware
 
 # OCPP 1.6 edition 2, section 3.3 (as corrected by errata v4.0 3.2, 3.3): the messages of each profile, by direction.
 PROFILES = {
@@ -38,6 +40,14 @@ PROFILES = {
         {"DiagnosticsStatusNotification", "FirmwareStatusNotification"},
         {"GetDiagnostics", "UpdateFirmware"},
     ),
+    certificates: (
+        {"SignCertificate"},
+        {"CertificateSigned", "DeleteCertificate", "GetInstalledCertificateIds", "InstallCertificate"},
+    ),
+    triggers: (set(), {"ExtendedTriggerMessage"}),
+    events: ({"SecurityEventNotification"}, set()),
+    logs: ({"LogStatusNotification"}, {"GetLog"}),
+    signed_firmware: ({"SignedFirmwareStatusNotification"}, {"SignedUpdateFirmware"}),
 }  # fmt: skip
 INBOUND = [(module, action) for module, (inbound, _) in PROFILES.items() for action in sorted(inbound)]
 OUTBOUND = [(module, action) for module, (_, outbound) in PROFILES.items() for action in sorted(outbound)]

@@ -353,9 +353,7 @@ class TestWarnings:
             profile.send_local_list_warnings(charge_point, payload)
 
 
-def test_taking_in_a_long_list_takes_few_queries(
-    charge_point: ChargePoint, django_assert_max_num_queries: Any
-) -> None:
+def test_taking_in_a_long_list_takes_few_queries(charge_point: ChargePoint, django_assert_max_num_queries: Any) -> None:
     command = send(charge_point, "Full", *(entry(f"T{number}") for number in range(2000)))
     # The rows of one INSERT are limited on SQLite by its number of parameters.
     with django_assert_max_num_queries(30):

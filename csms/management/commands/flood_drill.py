@@ -1,0 +1,87 @@
+"""`manage.py flood_drill`: bad handshakes by the hundred a second while charge points charge; what that costs them."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from argparse import ArgumentParser
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+from rich.console import Console
+from rich.table import Table
+
+from csms.benchmark.databases import Unavailable, fresh_database
+from csms.benchmark.processes import BenchmarkError
+from csms.benchmark.station import LoadError
+from csms.drills import flood
+
+SHOWN_REFUSALS = 5
+
+
+class Command(BaseCommand):
+    help = (
+        "Flood the server with handshakes that have wrong passwords, from many loopback addresses (Linux), while "
+        "charge points charge, return and come for the first time; print the latency of Authorize with and without, "
+        "and whether anybody with the right password was refused. Uses a database of its own."
+    )
+    requires_system_checks: list[str] = []
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--rate", type=int, default=1000, help="bad handshakes a second (%(default)s)")
+        parser.add_argument("--seconds", type=float, default=60, help="length of each phase (%(default)s)")
+        parser.add_argument("--addresses", type=int, default=50, help="that the flood comes from, to 250 (%(default)s)")
+        parser.add_argument("--stations", type=int, default=200, help="charge points that charge (%(default)s)")
+        parser.add_argument("--authorize-seconds", type=float, default=2, help="between two of one (%(default)s)")
+        parser.add_argument("--meter-values-seconds", type=float, default=10, help="between two of one (%(default)s)")
+        parser.add_argument(
+            "--database", default="sqlite", metavar="sqlite|postgresql|URL", help="as in the benchmark (%(default)s)"
+        )
+        parser.add_argument("--json", action="store_true", help="print the result as one JSON object")
+        parser.add_argument("--inside", nargs=2, type=int, metavar="N", help="used by the drill itself")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        if options["inside"]:
+            self.stdout.write(json.dumps(flood.seed(*options["inside"])))
+            return
+        if not 1 <= options["addresses"] <= 250:
+            raise CommandError("--addresses must be 1 to 250.")
+        plan = flood.Plan(
+            per_second=options["rate"],
+            seconds=options["seconds"],
+            addresses=options["addresses"],
+            stations=options["stations"],
+            authorize_seconds=options["authorize_seconds"],
+            meter_values_seconds=options["meter_values_seconds"],
+        )
+        console = Console(stderr=True)
+        try:
+            with tempfile.TemporaryDirectory(prefix="csms-flood-drill-") as name:
+                folder = Path(name)
+                with fresh_database(options["database"], folder) as database:
+                    result = flood.drill(plan, database.url, folder, console.print)
+        except (BenchmarkError, LoadError, Unavailable) as error:
+            raise CommandError(str(error)) from error
+        if options["json"]:
+            self.stdout.write(flood.as_json(result))
+        else:
+            _print(result)
+        refused = result.before.refused + result.during.refused
+        if refused:
+            shown = "; ".join(refused[:SHOWN_REFUSALS])
+            raise CommandError(f"{len(refused)} handshakes with the right password were refused: {shown}.")
+
+
+def _print(result: flood.DrillResult) -> None:
+    console = Console()
+    table = Table("", "Authorize", "p50 ms", "p99 ms", "max ms", "returning", "max ms", "new", "max ms", "refused")
+    for label, figures in (("without the flood", result.before), ("with the flood", result.during)):
+        table.add_row(
+            label, str(figures.answers), f"{figures.p50_ms}", f"{figures.p99_ms}", f"{figures.max_ms}",
+            str(figures.returning), f"{figures.returning_max_ms}", str(figures.new), f"{figures.new_max_ms}",
+            str(len(figures.refused)),
+        )  # fmt: skip
+    console.print(table)
+    statuses = ", ".join(f"{count} with {status}" for status, count in sorted(result.flood.items()) if status != "sent")
+    console.print(f"{result.flood['sent']} bad handshakes, answered {statuses}.")

@@ -1,0 +1,48 @@
+"""Requests for logs (GetLog): what REST and the admin ask for ends here, and from here in commands.enqueue."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from django.db import transaction
+
+from csms.ocppj.times import format_time
+from stations import commands, file_exchange
+from stations.models import ChargePoint, LogRequest
+
+
+def request_log(
+    charge_point: ChargePoint,
+    requested_by: str,
+    log_type: str,
+    *,
+    location: str = "",
+    request_id: int | None = None,
+    oldest: datetime | None = None,
+    latest: datetime | None = None,
+    retries: int | None = None,
+    retry_interval_seconds: int | None = None,
+    reason: str = "",
+) -> LogRequest:
+    """Queue GetLog to `location` exactly as given, or, when it is empty, to a URL of our own.
+
+    `log_type` is DiagnosticsLog or SecurityLog. What is None is left out of the request; a requestId is then given by
+    us. Raises CommandRefused.
+    """
+    token = file_exchange.new_token(file_exchange.UPLOAD)
+    log: dict[str, Any] = {"remoteLocation": location or file_exchange.url_of(token)}
+    for member, at in (("oldestTimestamp", oldest), ("latestTimestamp", latest)):
+        if at is not None:
+            log[member] = format_time(at, milliseconds=charge_point.send_milliseconds)
+    payload: dict[str, Any] = {"log": log, "logType": log_type}
+    numbers = (("requestId", request_id), ("retries", retries), ("retryInterval", retry_interval_seconds))
+    payload |= {member: number for member, number in numbers if number is not None}
+    with transaction.atomic():
+        command = commands.enqueue(charge_point, "GetLog", payload, requested_by, reason=reason)
+        request: LogRequest = LogRequest.objects.select_related("command", "charge_point").get(command=command)
+        if not location:
+            request.to_us = True
+            request.save(update_fields=["to_us"])
+            file_exchange.issue(token, command, log_request=request)
+    return request

@@ -1,0 +1,63 @@
+"""Signed firmware updates: what REST and the admin ask for ends here, and from here in commands.enqueue."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from django.db import transaction
+
+from csms.ocppj.times import format_time
+from stations import commands, file_exchange, firmware_signatures
+from stations.models import ChargePoint, FirmwareImage, FirmwareUpdate
+
+
+def request_signed_update(
+    charge_point: ChargePoint,
+    requested_by: str,
+    *,
+    retrieve_date: datetime,
+    image: FirmwareImage | None = None,
+    location: str = "",
+    signature: str = "",
+    signing_certificate: str = "",
+    install_date: datetime | None = None,
+    request_id: int | None = None,
+    retries: int | None = None,
+    retry_interval_seconds: int | None = None,
+    reason: str = "",
+) -> FirmwareUpdate:
+    """Queue SignedUpdateFirmware with `image`, under a URL of its own, or with `location` exactly as given.
+
+    Signature and certificate that are empty are those of the image. What is None is left out of the request; a
+    requestId is then given by us. That a signature does not fit is a warning of the command. Raises CommandRefused.
+    """
+    token = file_exchange.new_token(file_exchange.DOWNLOAD)
+    if image is not None:
+        signature, signing_certificate = signature or image.signature, signing_certificate or image.signing_certificate
+    firmware: dict[str, Any] = {
+        "location": location if image is None else file_exchange.url_of(token, image.name),
+        "retrieveDateTime": format_time(retrieve_date, milliseconds=charge_point.send_milliseconds),
+        "signingCertificate": signing_certificate,
+        "signature": signature,
+    }
+    if install_date is not None:
+        firmware["installDateTime"] = format_time(install_date, milliseconds=charge_point.send_milliseconds)
+    payload: dict[str, Any] = {"firmware": firmware}
+    numbers = (("requestId", request_id), ("retries", retries), ("retryInterval", retry_interval_seconds))
+    payload |= {member: number for member, number in numbers if number is not None}
+    with transaction.atomic():
+        command = commands.enqueue(charge_point, "SignedUpdateFirmware", payload, requested_by, reason=reason)
+        update: FirmwareUpdate = FirmwareUpdate.objects.select_related("command", "charge_point").get(command=command)
+        if image is not None:
+            update.image, update.version = image, image.version
+            update.save(update_fields=["image", "version"])
+            file_exchange.issue(token, command, firmware_update=update)
+            found = firmware_signatures.file_warnings(signing_certificate, signature, image.sha256)
+            if not image.fits(charge_point):
+                meant = f"{image.vendor} {image.model}".strip()
+                found.append(("other_hardware", f"The image is meant for {meant}."))
+            command.warnings = [*command.warnings, *({"code": code, "detail": detail} for code, detail in found)]
+            command.save(update_fields=["warnings"])
+            update.command = command
+    return update

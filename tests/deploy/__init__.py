@@ -1,0 +1,1 @@
+"""The configurations of deploy/, as they would be installed."""
