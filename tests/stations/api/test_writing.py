@@ -276,7 +276,8 @@ class TestClose:
     ("path", "queries"),
     [
         # Key, sites the caller is limited to, the rows; what is fetched beside them: connectors, transactions and open
-        # changes of the password of charge points, sites of id tags and keys, the charge point in the path and what runs at its connectors.
+        # changes of the password of charge points, sites of id tags and keys, the charge point in the path and what
+        # runs at its connectors.
         ("charge-points/", 6), ("charge-points/SAME/", 7), ("charge-points/SAME/connectors/", 5),
         ("charge-points/SAME/configuration/", 4), ("charge-points/SAME/commands/", 4),
         ("charge-points/SAME/messages/", 4), ("charge-points/SAME/connection-attempts/", 4), ("commands/", 3),
