@@ -30,8 +30,12 @@ LANE = os.environ.get("CSMS_TEST_LANE", "sqlite")
 IN_CI = os.environ.get("CI", "").lower() in ("1", "true", "yes")
 # Name of this worker of pytest-xdist, `main` when the tests run in the process the user started.
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", "main")
-# Tests of pure functions: the lane cannot matter to them, so they run in the first one only.
-INDIFFERENT_PATHS = ("csms/ocppj", "stations/simulator", "billing/test_rating.py")
+# Tests of pure functions, and of a tool that sees the wire only: the lane cannot matter to them, so they run in the
+# first one only.
+INDIFFERENT_PATHS = (
+    "csms/ocppj", "csms/certify/test_faults.py", "stations/simulator", "stations/test_composite_schedule_properties.py",
+    "billing/test_rating.py",
+)  # fmt: skip
 # Marked tests that the lane does not run. A browser shows the same pages on any database, and costs seconds a test.
 DESELECTED_MARKERS = {"sqlite": ("postgres", "redis"), "postgres": ("sqlite", "browser")}
 

@@ -13,11 +13,13 @@ runs against any deployment that answers OCPP-J and this REST API, and a green r
     rest          REST over the standard library
     operator      the operator's side: commands, and what REST shows
     testbed       the charge point and id tags that the run registers, and their removal
+    authority     keys, certificates and requests of the tool's own
+    trust         the authorities that the tenant has for the run
     case          one running case: expectations and the reusable flows
     cases/        the cases, one module by functionality row; registry lists them all
     runner        one case after the other
     results       what came of it; reports/ writes it
 
-It writes to the tenant it is pointed at: charge points and id tags named `certify-...` and `CT...`, and their
-transactions. See docs/certification.md.
+It writes to the tenant it is pointed at: charge points and id tags named `certify-...` and `CT...`, their transactions,
+and certificate authorities named `certify-...`. See docs/certification.md.
 """

@@ -18,7 +18,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from csms.certify import wire
-from csms.certify.charge_point import ChargePoint, HandshakeRefused, timestamp
+from csms.certify.charge_point import ChargePoint, HandshakeRefused, NotConnected, timestamp
 from csms.certify.failure import CaseFailed
 from csms.certify.operator import Operator
 from csms.certify.options import Options
@@ -33,6 +33,8 @@ TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 # Two machines whose clocks follow NTP differ by far less.
 CLOCK_TOLERANCE = timedelta(seconds=30)
 LOOK_AGAIN_SECONDS = 0.1
+# The CSMS need not know at once of a root that was imported a moment ago.
+ROOT_KNOWN_SECONDS = 15
 METER_START_WH, METER_STOP_WH = 1000, 2000
 
 
@@ -53,6 +55,8 @@ class Case:
         # A case that leaves its charge point in a state which would disturb the next (another password, a raised
         # security profile) sets this, and the next gets a charge point of its own.
         self.testbed_is_spoiled = False
+        # Whether to dial again while TLS fails: the root of the charge point's certificate may be new to the CSMS.
+        self.patient = testbed.client is not None
         self._taken: Counter[str] = Counter()
         self._known_commands: set[int] = set()
         self._running: dict[int, int] = {}
@@ -193,9 +197,43 @@ class Case:
     async def connect(self, **options: Any) -> None:
         """Connect with the right credentials (or `options` of ChargePoint.connect). Errors: CaseFailed if refused."""
         try:
-            await self.cp.connect(**options)
+            await self._dial(self._patience_seconds, **options)
         except HandshakeRefused as refused:
             raise CaseFailed(f"The CSMS refused the connection with {refused}.") from None
+
+    async def is_refused(
+        self, what: str, *, without_answer: bool = False, insist_seconds: float = 0, **options: Any
+    ) -> int | None:
+        """Fail unless a connection is refused before it is upgraded; the HTTP status, None when there was no answer.
+
+        `what` follows "connection", such as "without a password"; `without_answer`: TLS may end it instead of HTTP.
+        `insist_seconds`: try that long while TLS ends it, for that may be because a root is not known yet.
+        """
+        try:
+            await self._dial(insist_seconds if without_answer else self._patience_seconds, **options)
+        except HandshakeRefused as refused:
+            return refused.status
+        except NotConnected:
+            if not without_answer:
+                raise
+            return None
+        await self.cp.drop()
+        raise CaseFailed(f"The CSMS upgraded a connection {what}, which it must refuse.")
+
+    @property
+    def _patience_seconds(self) -> float:
+        return ROOT_KNOWN_SECONDS if self.patient else 0
+
+    async def _dial(self, patience_seconds: float, **options: Any) -> None:
+        """Connect; while TLS fails, try again as charge points do."""
+        deadline = asyncio.get_running_loop().time() + patience_seconds
+        while True:
+            try:
+                return await self.cp.connect(**options)
+            except NotConnected:
+                if asyncio.get_running_loop().time() >= deadline:
+                    raise
+                await asyncio.sleep(LOOK_AGAIN_SECONDS)
 
     async def reconnected(self) -> None:
         """The connection is cut without a closing frame; the charge point connects again."""

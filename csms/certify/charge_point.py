@@ -60,6 +60,10 @@ class HandshakeRefused(Exception):
         self.body = body
 
 
+class NotConnected(CaseFailed):
+    """There was no HTTP answer at all: nobody listens, or the TLS handshake failed."""
+
+
 @dataclass
 class _Inbox:
     calls: deque[wire.Call] = field(default_factory=deque)
@@ -92,6 +96,8 @@ class ChargePoint:
         self.response_times: list[ResponseTime] = []
         self.closed: str | None = "not connected yet"
         self.subprotocol: str | None = None
+        # Message ids of all frames of the CSMS, in the order in which they came.
+        self.arrived: list[str] = []
         self._transcript = transcript
         self._inbox = _Inbox()
         self._news = asyncio.Condition()
@@ -109,7 +115,7 @@ class ChargePoint:
     ) -> None:
         """Connect; what is given replaces for this time what the charge point was made with (password None: none).
 
-        Errors: HandshakeRefused; CaseFailed when there is no HTTP answer at all or another subprotocol was chosen.
+        Errors: HandshakeRefused; NotConnected when there is no HTTP answer at all or another subprotocol was chosen.
         """
         endpoint = endpoint or self.endpoint
         if password == "":
@@ -138,7 +144,7 @@ class ChargePoint:
         except (OSError, InvalidHandshake) as error:
             reason = str(error) or type(error).__name__
             self._transcript.note(Direction.CONNECTION, f"failed {url}: {reason}")
-            raise CaseFailed(f"The charge point cannot connect to {url}: {reason}.") from None
+            raise NotConnected(f"The charge point cannot connect to {url}: {reason}.") from None
         self.closed = None
         self.subprotocol = self._connection.subprotocol
         self._inbox.waiting.clear()
@@ -217,6 +223,12 @@ class ChargePoint:
         await self._send([wire.CALL_ERROR, call.message_id, code, description, {}])
 
     @property
+    def tls(self) -> tuple[str, str] | None:
+        """Version and cipher suite of the connection; None without TLS."""
+        found = None if self._connection is None else self._connection.transport.get_extra_info("ssl_object")
+        return None if found is None else (found.version(), found.cipher()[0])
+
+    @property
     def unexpected(self) -> list[wire.Call]:
         """Requests of the CSMS that no case has taken."""
         return list(self._inbox.calls)
@@ -263,6 +275,7 @@ class ChargePoint:
 
     def _take(self, message: wire.Call | wire.Answer, at: float) -> None:
         inbox = self._inbox
+        self.arrived.append(message.message_id)
         if isinstance(message, wire.Call):
             if message.message_id in inbox.ids_of_csms:
                 raise CaseFailed(f"The CSMS used the message id {message.message_id!r} a second time.")

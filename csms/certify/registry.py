@@ -1,8 +1,9 @@
 """The table of all cases: id, title, functionality row, function. One line each, in the order of the certificate.
 
 A case of an optional profile or of the security extension is one more line here. `connects` False: the case itself
-opens the connection, perhaps more than once. `security_profiles`: the case makes sense in these only; in a run with
-another it is shown as not applicable and counts neither as passed nor as failed.
+opens the connection, perhaps more than once. `security_profiles`: the case makes sense in these only. It is played in
+that of the run if it is one of them, else in the first that the run covers; when it covers none, the case is shown as
+not applicable and counts neither as passed nor as failed.
 """
 
 from __future__ import annotations
@@ -20,9 +21,15 @@ from csms.certify.cases import (
     local_auth_list,
     remote_trigger,
     reservation,
+    security_certificates,
+    security_connections,
+    security_credentials,
+    security_files,
+    security_roots,
     smart_charging,
 )
 from csms.certify.failure import UsageError
+from csms.certify.options import Options
 
 ALL_SECURITY_PROFILES = (0, 1, 2, 3)
 ID = re.compile(r"(?:TC_)?(\d{3}(?:_\d)?)(?:_CSMS)?", re.IGNORECASE)
@@ -67,6 +74,31 @@ class CertificationCase:
     play: Callable[[Case], Awaitable[None]]
     connects: bool = True
     security_profiles: tuple[int, ...] = ALL_SECURITY_PROFILES
+    # The case begins in the lowest profile of these above which the run covers the next as well.
+    raises_profile: bool = False
+
+    def profile_in(self, options: Options) -> int | None:
+        """The security profile in which a run plays the case; None when it is not applicable."""
+        covered = [profile for profile in self.security_profiles if profile in options.urls]
+        if self.raises_profile:
+            covered = [profile for profile in covered if profile + 1 in options.urls]
+        elif options.profile in covered:
+            return options.profile
+        return covered[0] if covered else None
+
+    def why_not(self, options: Options) -> str:
+        """Why the case is not applicable."""
+        covered = _or(sorted(options.urls), " and ")
+        if self.raises_profile:
+            pairs = _or([f"{profile} to {profile + 1}" for profile in self.security_profiles])
+            return f"The case raises the security profile from {pairs}; the run covers {covered}."
+        return f"The case is about security profile {_or(self.security_profiles)}; the run covers {covered}."
+
+
+def _or(values: Iterable[object], last: str = " or ") -> str:
+    """`1, 2 or 3`."""
+    texts = [str(value) for value in values]
+    return last.join([", ".join(texts[:-1]), texts[-1]] if len(texts) > 1 else texts)
 
 
 CASES: tuple[CertificationCase, ...] = (
@@ -166,6 +198,76 @@ CASES: tuple[CertificationCase, ...] = (
     # --- Remote Trigger -----------------------------------------------------------------------------------------------
     CertificationCase("TC_054_CSMS", "Trigger message", Row.REMOTE_TRIGGER, remote_trigger.tc_054),
     CertificationCase("TC_055_CSMS", "Trigger message, rejected", Row.REMOTE_TRIGGER, remote_trigger.tc_055),
+    # --- Security extension -------------------------------------------------------------------------------------------
+    CertificationCase(
+        "TC_073_CSMS",
+        "New Basic password",
+        Row.SECURITY_EXTENSION,
+        security_credentials.tc_073,
+        security_profiles=(1, 2),
+    ),
+    CertificationCase(
+        "TC_074_CSMS",
+        "New charge point certificate on request",
+        Row.SECURITY_EXTENSION,
+        security_certificates.tc_074,
+        security_profiles=(3,),
+    ),
+    CertificationCase("TC_075_1_CSMS", "Install manufacturer root", Row.SECURITY_EXTENSION, security_roots.tc_075_1),
+    CertificationCase("TC_075_2_CSMS", "Install central-system root", Row.SECURITY_EXTENSION, security_roots.tc_075_2),
+    CertificationCase("TC_076_CSMS", "Delete a certificate", Row.SECURITY_EXTENSION, security_roots.tc_076),
+    CertificationCase(
+        "TC_077_CSMS",
+        "Invalid charge point certificate event",
+        Row.SECURITY_EXTENSION,
+        security_certificates.tc_077,
+        security_profiles=(3,),
+    ),
+    CertificationCase(
+        "TC_078_CSMS", "Invalid central-system certificate event", Row.SECURITY_EXTENSION, security_roots.tc_078
+    ),
+    CertificationCase("TC_079_CSMS", "Get security log", Row.SECURITY_EXTENSION, security_files.tc_079),
+    CertificationCase("TC_080_CSMS", "Signed firmware update", Row.SECURITY_EXTENSION, security_files.tc_080),
+    CertificationCase("TC_081_CSMS", "Signed update, invalid signature", Row.SECURITY_EXTENSION, security_files.tc_081),
+    CertificationCase(
+        "TC_083_CSMS",
+        "Upgrade the security profile",
+        Row.SECURITY_EXTENSION,
+        security_credentials.tc_083,
+        security_profiles=(1, 2),
+        raises_profile=True,
+    ),
+    CertificationCase(
+        "TC_085_CSMS",
+        "Basic authentication",
+        Row.SECURITY_EXTENSION,
+        security_connections.tc_085,
+        connects=False,
+        security_profiles=(1, 2),
+    ),
+    CertificationCase(
+        "TC_086_CSMS",
+        "TLS server certificate",
+        Row.SECURITY_EXTENSION,
+        security_connections.tc_086,
+        connects=False,
+        security_profiles=(2, 3),
+    ),
+    CertificationCase(
+        "TC_087_CSMS",
+        "TLS client certificate",
+        Row.SECURITY_EXTENSION,
+        security_connections.tc_087,
+        connects=False,
+        security_profiles=(3,),
+    ),
+    CertificationCase(
+        "TC_088_CSMS",
+        "Subprotocol negotiation",
+        Row.SECURITY_EXTENSION,
+        security_connections.tc_088,
+        connects=False,
+    ),
 )
 
 

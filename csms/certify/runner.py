@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from csms.certify.case import Case
-from csms.certify.charge_point import ChargePoint, Endpoint
+from csms.certify.charge_point import ChargePoint
 from csms.certify.failure import CaseFailed, UsageError
 from csms.certify.operator import Operator
 from csms.certify.options import Options
@@ -24,6 +24,7 @@ from csms.certify.rest import RestClient, RestRefused, Unreachable
 from csms.certify.results import CaseResult, Outcome, Report
 from csms.certify.testbed import Testbed, Testbeds
 from csms.certify.transcript import Direction, Secrets, Transcript
+from csms.certify.trust import Trust
 
 PROJECT = Path(__file__).resolve().parents[2] / "pyproject.toml"
 OPENAPI = "application/vnd.oai.openapi+json"
@@ -62,24 +63,25 @@ async def run(options: Options, cases: Sequence[CertificationCase], show: Show =
 class _Runner:
     def __init__(self, options: Options) -> None:
         self.options = options
-        self.endpoint: Endpoint = options.endpoint
         context = options.ssl_context() if options.url.startswith("https:") else None
         self.client = RestClient(
             options.url, options.api_key, timeout_seconds=options.timeout_seconds, ssl_context=context
         )
         self.secrets = Secrets([options.api_key])
-        self.testbeds = Testbeds(self.client, self.secrets, options.profile)
-        # The test bed of the next case; None makes a new one.
-        self.bed: Testbed | None = None
+        self.testbeds = Testbeds(self.client, self.secrets, Trust(self.client))
+        # The test beds of the next cases by security profile; one that is not there is made.
+        self.beds: dict[int, Testbed] = {}
 
     def look(self) -> dict[str, str]:
         """Find out whether the run can begin; the software of both sides, name and version. Blocking."""
         options = self.options
+        # An unreadable CA file is better told now than by every case.
+        options.endpoint(options.profile)
         try:
             self.client.request("GET", "charge-points/", page_size=1)
-            self.bed = self.testbeds.register()
-            self._may_operate(self.bed)
-            shown = self.client.request("GET", f"charge-points/{self.bed.identity}/")
+            bed = self.beds[options.profile] = self.testbeds.register(options.profile)
+            self._may_operate(bed)
+            shown = self.client.request("GET", f"charge-points/{bed.identity}/")
             software = _software(self.client)
         except Unreachable as error:
             raise UsageError(str(error)) from None
@@ -106,20 +108,18 @@ class _Runner:
 
     async def result_of(self, case: CertificationCase, report: Report) -> CaseResult:
         """Play one case."""
-        profile = self.options.profile
-        if profile not in case.security_profiles:
-            profiles = " or ".join(map(str, case.security_profiles))
-            reason = f"The case is about security profile {profiles}; the run uses {profile}."
-            return CaseResult(case.id, case.title, case.row, Outcome.NOT_APPLICABLE, 0.0, reason)
+        profile = case.profile_in(self.options)
+        if profile is None:
+            return CaseResult(case.id, case.title, case.row, Outcome.NOT_APPLICABLE, 0.0, case.why_not(self.options))
         transcript = Transcript(self.secrets)
         warnings: list[str] = []
         began = time.perf_counter()
         try:
-            bed = await asyncio.to_thread(self.testbeds.register) if self.bed is None else self.bed
+            kept = self.beds.pop(profile, None)
+            bed = await asyncio.to_thread(self.testbeds.register, profile) if kept is None else kept
         except (RestRefused, Unreachable) as error:
             reason = f"The charge point of the case cannot be registered: {error}"
         else:
-            self.bed = None
             reason = await self._play(case, bed, transcript, warnings, report)
         return CaseResult(
             case.id,
@@ -137,7 +137,8 @@ class _Runner:
     ) -> str:
         """The sentence by which the case failed, or "". Keeps the test bed for the next case when it is clean."""
         timeout_seconds = self.options.timeout_seconds
-        cp = ChargePoint(self.endpoint, bed.identity, bed.password, transcript, timeout_seconds=timeout_seconds)
+        endpoint = self.options.endpoint(bed.security_profile, bed.client)
+        cp = ChargePoint(endpoint, bed.identity, bed.password, transcript, timeout_seconds=timeout_seconds)
         running = Case(
             self.options,
             bed,
@@ -152,7 +153,7 @@ class _Runner:
                 await case.play(running)
                 await running.finish()
             if await _tidied(running):
-                self.bed = bed
+                self.beds[bed.security_profile] = bed
             return ""
         except CaseFailed as failure:
             return str(failure)
@@ -206,13 +207,17 @@ def tool_version() -> str:
 
 
 def _configuration(options: Options, cases: Sequence[CertificationCase]) -> dict[str, str]:
+    encrypted = any(url.startswith("wss:") for url in options.urls.values())
+    further = {"with TLS": options.tls_url, "with client certificates": options.mtls_url}
     return {
         "URL": options.url,
         "Charge points connect to": options.wire_url,
+        **{f"Charge points connect {how} to": url for how, url in further.items() if url},
         "Tenant": options.tenant,
         "Protocol": "OCPP 1.6-J",
         "Security profile": str(options.profile),
-        "Server certificate": "not verified" if options.insecure else "verified" if options.encrypted else "none",
+        "Security profiles covered": ", ".join(map(str, sorted(options.urls))),
+        "Server certificate": "not verified" if options.insecure else "verified" if encrypted else "none",
         "Connectors": str(options.connectors),
         "Time-out of a step": f"{options.timeout_seconds:g} s",
         "Silence at the end of a case": f"{options.settle_seconds:g} s",

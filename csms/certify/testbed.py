@@ -14,9 +14,14 @@ from functools import partial
 from typing import Any
 from urllib.parse import quote
 
+from csms.certify.authority import ClientIdentity
 from csms.certify.charge_point import timestamp
+from csms.certify.options import BASIC_AUTHENTICATION, TLS_BASIC_AUTHENTICATION, TLS_CLIENT_CERTIFICATE
 from csms.certify.rest import RestClient, RestRefused
 from csms.certify.transcript import Secrets
+from csms.certify.trust import Trust
+
+WITH_PASSWORD = (BASIC_AUTHENTICATION, TLS_BASIC_AUTHENTICATION)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +38,19 @@ class IdTags:
 
 @dataclass(frozen=True, slots=True)
 class Testbed:
-    """The charge point, its password (None in security profiles without one) and id tags of some cases."""
+    """The charge point, its password (None in security profiles without one) and id tags of some cases.
+
+    `serial_number` is what the CN of its certificate must be (the tool's own names it in other letters), `client` what
+    it shows in TLS, `trust` the authorities of the run.
+    """
 
     identity: str
     password: str | None
     id_tags: IdTags
+    security_profile: int
+    trust: Trust
+    serial_number: str = ""
+    client: ClientIdentity | None = None
 
 
 @dataclass
@@ -50,27 +63,35 @@ class Testbeds:
 
     client: RestClient
     secrets: Secrets
-    security_profile: int
+    trust: Trust
     _identities: list[str] = field(default_factory=list)
     _id_tags: IdTags | None = None
 
-    def register(self) -> Testbed:
-        """A new test bed."""
+    def register(self, security_profile: int) -> Testbed:
+        """A new test bed, whose charge point has this security profile."""
         for identity in self._identities[-1:]:
             self._close_transactions(identity)
         identity = f"certify-{secrets.token_hex(4)}"
-        password = secrets.token_hex(10) if self.security_profile in (1, 2) else None
+        password = secrets.token_hex(10) if security_profile in WITH_PASSWORD else None
         members: dict[str, Any] = {
             "description": "Charge point of a certification run",
-            "security_profile": self.security_profile,
+            "security_profile": security_profile,
         }
         if password is not None:
             self.secrets.add(password)
             members["password"] = password
+        # The CN of a certificate is a serial number, which need not be the identity of the URL.
+        serial_number, client = f"SN-{secrets.token_hex(6)}", None
+        if security_profile == TLS_CLIENT_CERTIFICATE:
+            client = self.trust.own().client(serial_number.swapcase())
+            members["serial_number"] = serial_number
         # Noted before it exists: what fails half-way is removed as well.
         self._identities.append(identity)
         self.client.request("PUT", _charge_point(identity), members)
-        return Testbed(identity, password, self._id_tags or self._register_id_tags())
+        id_tags = self._id_tags or self._register_id_tags()
+        # Where nothing was said, the identity counts.
+        serial_number = serial_number if client is not None else identity
+        return Testbed(identity, password, id_tags, security_profile, self.trust, serial_number, client)
 
     def _register_id_tags(self) -> IdTags:
         tags = self._id_tags = _new_id_tags(secrets.token_hex(4).upper())
@@ -93,6 +114,8 @@ class Testbeds:
         if (tags := self._id_tags) is not None:
             for id_tag in (tags.valid, tags.same_parent, tags.expired, tags.blocked):
                 self._attempt(partial(self.client.request, "DELETE", _id_tag(id_tag)), left)
+        # Last: certificates go with their charge points, and keep their authorities until then.
+        self.trust.remove(lambda step: self._attempt(step, left), left)
         self._identities.clear()
         self._id_tags = None
         return left

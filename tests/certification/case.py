@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import re
+import ssl
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import quote
+
+from websockets.exceptions import InvalidMessage
 
 from tests.conftest import Csms
 from tests.fake_charge_point import FakeChargePoint, ReceivedCall, timestamp
@@ -44,6 +47,16 @@ class Tokens:
             blocked=csms.id_tag(status="Blocked"),
             unknown=f"X-{valid}",
         )
+
+
+async def connected(cp: FakeChargePoint) -> FakeChargePoint:
+    """Connect, as a charge point does: again and again until a new root has come to the server's ears."""
+    async with asyncio.timeout(15):
+        while True:
+            try:
+                return await cp.connect()
+            except (ssl.SSLError, ConnectionError, InvalidMessage):
+                await asyncio.sleep(0.1)
 
 
 class Case:

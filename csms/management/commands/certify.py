@@ -54,10 +54,22 @@ class Command(BaseCommand):
             help="where charge points connect, without the identity, if that is another port or host than --url",
         )
         where.add_argument(
+            "--tls-url",
+            default="",
+            metavar="wss://HOST:PORT/ocpp/SLUG/",
+            help="where charge points of security profile 2 connect, if that is another port; with it their cases run",
+        )
+        where.add_argument(
+            "--mtls-url",
+            default="",
+            metavar="wss://HOST:PORT/ocpp/SLUG/",
+            help="where charge points with client certificates connect (security profile 3); with it their cases run",
+        )
+        where.add_argument(
             "--security-profile",
             type=int,
-            choices=(0, 1, 2),
-            help="of the charge point (default: 1 without TLS, 2 with it)",
+            choices=(0, 1, 2, 3),
+            help="of the charge point in cases that are about none (default: 1 without TLS, 2 with it)",
         )
         where.add_argument("--ca", default="", metavar="FILE", help="PEM certificates to trust instead of the system's")
         where.add_argument("--insecure", action="store_true", help="accept any server certificate")
@@ -154,6 +166,8 @@ def _options(given: dict[str, Any]) -> Options:
         tenant=given["tenant"] or "",
         api_key=(given["api_key"] or os.environ.get(API_KEY, "")).strip(),
         ocpp_url=given["ocpp_url"],
+        tls_url=given["tls_url"],
+        mtls_url=given["mtls_url"],
         timeout_seconds=given["timeout"],
         settle_seconds=given["settle"],
         security_profile=given["security_profile"],

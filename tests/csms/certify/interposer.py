@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -19,7 +20,7 @@ from urllib.parse import urlsplit
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.asyncio.server import Server, ServerConnection, serve
-from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 from websockets.http11 import Request, Response
 
 CALL, CALL_RESULT, CALL_ERROR = 2, 3, 4
@@ -131,6 +132,10 @@ def _put(target: Any, path: list[str], value: Any) -> None:
         target[last] = value
 
 
+def upgrades_what_it_refuses(passing: Passing) -> None:
+    """The server upgrades the connections that it refuses, and closes them after that."""
+
+
 class Interposer:
     """Listens on a free port of the loopback interface; `url` stands for that of the server, without the identity."""
 
@@ -139,6 +144,7 @@ class Interposer:
         self._server_url = urlsplit(server_url)
         self._server: Server | None = None
         self._upstream: dict[ServerConnection, ClientConnection] = {}
+        self._upstream_ssl: ssl.SSLContext | None = None
 
     @property
     def url(self) -> str:
@@ -146,13 +152,18 @@ class Interposer:
         port = next(iter(self._server.sockets)).getsockname()[1]
         return self._server_url._replace(netloc=f"127.0.0.1:{port}").geturl()
 
+    def stands_for(self, server_url: str, ssl_context: ssl.SSLContext | None) -> str:
+        """From now on it dials the server of `server_url`, by TLS if told so; what to dial instead of that."""
+        self._server_url, self._upstream_ssl = urlsplit(server_url), ssl_context
+        return urlsplit(self.url)._replace(scheme="ws").geturl()
+
     async def __aenter__(self) -> Self:
         self._server = await serve(
             self._pass_on,
             "127.0.0.1",
             0,
             process_request=self._dial,
-            select_subprotocol=lambda connection, offered: self._upstream[connection].subprotocol,
+            select_subprotocol=self._subprotocol,
             compression=None,
             ping_interval=None,
             max_size=None,
@@ -166,6 +177,10 @@ class Interposer:
         self._server.close()
         await self._server.wait_closed()
 
+    def _subprotocol(self, connection: ServerConnection, offered: Any) -> Any:
+        upstream = self._upstream.get(connection)
+        return None if upstream is None else upstream.subprotocol
+
     async def _dial(self, connection: ServerConnection, request: Request) -> Response | None:
         """Connect to the server with the same credentials; its refusal is ours."""
         offered = [
@@ -173,6 +188,7 @@ class Interposer:
         ]
         headers = {name: request.headers[name] for name in ("Authorization",) if name in request.headers}
         url = self._server_url._replace(path=request.path).geturl()
+        tls = {} if self._upstream_ssl is None else {"ssl": self._upstream_ssl}
         try:
             self._upstream[connection] = await connect(
                 url,
@@ -182,13 +198,21 @@ class Interposer:
                 proxy=None,
                 ping_interval=None,
                 max_size=None,
+                **tls,
             )
         except InvalidStatus as refusal:
+            if self.fault is upgrades_what_it_refuses:
+                return None
             return connection.respond(refusal.response.status_code, "refused by the server")
+        except (OSError, InvalidHandshake):
+            # TLS with the server failed: there is no answer to hand on.
+            connection.transport.abort()
         return None
 
     async def _pass_on(self, connection: ServerConnection) -> None:
-        upstream = self._upstream.pop(connection)
+        upstream = self._upstream.pop(connection, None)
+        if upstream is None:
+            return await connection.close(1002, "refused")
         actions: dict[tuple[bool, str], str] = {}
         both = [
             asyncio.create_task(self._one_way(connection, upstream, actions, to_charge_point=False)),

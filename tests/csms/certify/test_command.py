@@ -81,6 +81,9 @@ def test_the_list_needs_no_deployment() -> None:
         (["--url", "http://x", "--tenant", "x", "--timeout", "0"], "--timeout must be above 0"),
         (["--url", "http://x", "--tenant", "x", "--report", "r.doc"], "must end in .json, .html, .pdf"),
         (["--url", "http://x", "--tenant", "x", "--security-profile", "2"], "need an https:// URL"),
+        (["--url", "https://x", "--tenant", "x", "--security-profile", "3"], "Security profile 3 needs --mtls-url"),
+        (["--url", "http://x", "--tenant", "x", "--tls-url", "ws://x"], "--tls-url must look like wss://HOST"),
+        (["--url", "http://x", "--tenant", "x", "--mtls-url", "wss://me:secret@x"], "user name or password"),
         (["--url", "https://x", "--tenant", "x", "--ca", "/no/such/file"], "--ca /no/such/file cannot be read"),
     ],
 )

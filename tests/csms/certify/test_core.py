@@ -54,7 +54,7 @@ async def test_a_case_of_another_security_profile_is_not_applicable(csms: Csms) 
     report = await run(options(csms), [other])
     (result,) = report.cases
     assert result.outcome == Outcome.NOT_APPLICABLE
-    assert result.reason == "The case is about security profile 2 or 3; the run uses 1."
+    assert result.reason == "The case is about security profile 2 or 3; the run covers 0 and 1."
     # Nothing failed, and nothing was shown either.
     assert not report.passed
 

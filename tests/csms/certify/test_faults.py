@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from csms.certify.options import Options
@@ -21,7 +23,12 @@ from tests.csms.certify.interposer import (
     hears_answer,
     ignores,
     refuses,
+    upgrades_what_it_refuses,
 )
+from tests.csms.certify.secure import dial_through, secure, secure_options
+from tests.csms.test_tls import TlsServer
+
+__all__ = ["secure"]
 
 # Plays after the case, without the fault: what a failed case leaves behind must not harm the next.
 CONTROL, OTHER_CONTROL = "TC_061_CSMS", "TC_064_CSMS"
@@ -38,6 +45,47 @@ def resends_all_entries(passing: Passing) -> None:
     if passing.to_charge_point and passing.action == "SendLocalList" and passing.payload["updateType"] != "Full":
         entry = passing.payload["localAuthorizationList"][0]
         passing.payload["localAuthorizationList"].insert(0, {**entry, "idTag": "EARLIER"})
+
+
+def doubles_line_ends(passing: Passing) -> None:
+    """The server sends PEM as it stands in JSON, not as the text it is."""
+    if passing.to_charge_point and passing.action == "CertificateSigned" and "certificateChain" in passing.payload:
+        passing.payload["certificateChain"] = passing.payload["certificateChain"].replace("\n", "\\n")
+
+
+def turns_the_chain(passing: Passing) -> None:
+    """The server's chain ends with the leaf."""
+    if passing.to_charge_point and passing.action == "CertificateSigned" and "certificateChain" in passing.payload:
+        end = "-----END CERTIFICATE-----\n"
+        parts = [part + end for part in passing.payload["certificateChain"].split(end) if part]
+        passing.payload["certificateChain"] = "".join(reversed(parts))
+
+
+class SignsFirst:
+    """The server sends CertificateSigned before it answers SignCertificate: the answer is held back until then."""
+
+    def __init__(self) -> None:
+        self.held: Any = None
+
+    def __call__(self, passing: Passing) -> None:
+        if not passing.to_charge_point:
+            return
+        if passing.action == "SignCertificate":
+            self.held, passing.frame = passing.frame, None
+        elif passing.action == "CertificateSigned" and self.held is not None:
+            passing.more.append(self.held)
+
+
+def alters_hash_data(algorithm: str) -> Fault:
+    """The server spells the serial number of this algorithm in its own way, without the leading zeros."""
+
+    def fault(passing: Passing) -> None:
+        if passing.to_charge_point and passing.action == "DeleteCertificate":
+            data = passing.payload["certificateHashData"]
+            if data["hashAlgorithm"] == algorithm:
+                data["issuerNameHash"] = data["issuerNameHash"].lower()
+
+    return fault
 
 
 # Case, fault, and a part of the sentence by which the case must fail. One line for each case at least.
@@ -175,6 +223,51 @@ FAULTS: list[tuple[str, Fault, str]] = [
     ("055", hears_answer("TriggerMessage", "status", "Accepted"), 'instead of {"status": "Rejected"}'),
 ]
 
+# The same for cases of the security extension, which are played on all three ports of a server.
+SECURE_FAULTS: list[tuple[str, Fault, str]] = [
+    ("073", asks("ChangeConfiguration", "value", "a password as it was typed"), "is not the new password in hexa"),
+    ("073", asks("ChangeConfiguration", "value", "00" * 21), "has 42 characters"),
+    ("073", hears_answer("ChangeConfiguration", "status", "Accepted"), 'instead of {"status": "Rejected"}'),
+    ("073", upgrades_what_it_refuses, "with the password that the charge point rejected"),
+    ("074", asks("ExtendedTriggerMessage", "connectorId", 1), "connectorId should be absent"),
+    ("074", answers("SignCertificate", "status", "Rejected"), "The answer to SignCertificate"),
+    ("074", SignsFirst(), "CertificateSigned before it answered SignCertificate"),
+    ("074", turns_the_chain, "the first certificate does not have the public key"),
+    ("074", doubles_line_ends, "line ends other than LF"),
+    ("074", hears_answer("CertificateSigned", "status", "Rejected"), 'state "rejected" instead of "accepted"'),
+    ("075_1", asks("InstallCertificate", "certificateType", "CentralSystemRootCertificate"), "certificateType is"),
+    ("075_1", hears_answer("GetInstalledCertificateIds", "certificateHashData", ABSENT), "sees response"),
+    ("075_2", asks("InstallCertificate", "certificate", "-----BEGIN CERTIFICATE-----\\n"), "certificate is"),
+    ("075_2", asks("GetInstalledCertificateIds", "certificateType", "ManufacturerRootCertificate"), 'is "Manuf'),
+    *(("076", alters_hash_data(algorithm), "issuerNameHash is") for algorithm in ("SHA256", "SHA384", "SHA512")),
+    ("076", hears_answer("DeleteCertificate", "status", "Failed"), 'instead of {"status": "Accepted"}'),
+    ("077", hears_answer("CertificateSigned", "status", "Accepted"), 'state "accepted" instead of "rejected"'),
+    ("077", refuses("SecurityEventNotification", "NotSupported"), "CALLERROR NotSupported"),
+    ("077", hears("SecurityEventNotification", "type", "InvalidTLSVersion"), "InvalidChargePointCertificate"),
+    ("077", upgrades_what_it_refuses, "with the certificate that was rejected"),
+    ("078", hears_answer("InstallCertificate", "status", "Accepted"), 'instead of {"status": "Rejected"}'),
+    ("078", refuses("SecurityEventNotification", "NotSupported"), "CALLERROR NotSupported"),
+    ("079", asks("GetLog", "requestId", ABSENT), "breaks its schema: /requestId"),
+    ("079", asks("GetLog", "log.remoteLocation", "ftp://logs.example.com"), "remoteLocation is"),
+    ("079", asks("GetLog", "logType", "DiagnosticsLog"), 'logType is "DiagnosticsLog"'),
+    ("079", hears("LogStatusNotification", "status", "UploadFailure"), '"UploadFailure" instead of'),
+    ("080", asks("SignedUpdateFirmware", "firmware.signature", "QUJD"), 'signature is "QUJD"'),
+    ("080", asks("SignedUpdateFirmware", "firmware.installDateTime", "2026-01-02T03:04:05.678Z"), "be absent"),
+    ("080", refuses("SignedFirmwareStatusNotification", "NotSupported"), "CALLERROR NotSupported"),
+    ("080", answers("BootNotification", "status", "Pending"), "answered with the status Pending"),
+    ("081", asks("SignedUpdateFirmware", "requestId", ABSENT), "breaks its schema: /requestId"),
+    ("081", hears("SignedFirmwareStatusNotification", "status", "SignatureVerified"), '"SignatureVerified" instead of'),
+    ("083", asks("ChangeConfiguration", "value", "3"), 'value is "3" instead of "2"'),
+    ("083", asks("Reset", "type", "Soft"), 'type is "Soft" instead of "Hard"'),
+    ("083", hears_answer("ChangeConfiguration", "status", "Rejected"), 'instead of {"status": "Accepted"}'),
+    ("083", upgrades_what_it_refuses, "at security profile 1, after 2 came into force"),
+    ("085", upgrades_what_it_refuses, "upgraded a connection without credentials"),
+    ("085", answers("BootNotification", "status", "Rejected"), "the status Rejected"),
+    ("086", answers("BootNotification", "status", "Pending"), "answered with the status Pending"),
+    ("087", answers("BootNotification", "status", "Pending"), "answered with the status Pending"),
+    ("088", upgrades_what_it_refuses, "upgraded a connection that offers only ocpp0.1"),
+]
+
 
 def certification_case(short_id: str) -> CertificationCase:
     (found,) = choose([short_id])
@@ -217,6 +310,29 @@ async def test_a_fault_turns_exactly_its_case_red(csms: Csms, short_id: str, fau
     assert not report.passed
 
 
+@pytest.mark.parametrize(
+    ("short_id", "fault", "sentence"),
+    SECURE_FAULTS,
+    ids=[f"{case}-{number}" for number, (case, _, _) in enumerate(SECURE_FAULTS)],
+)
+async def test_a_fault_turns_exactly_its_security_case_red(
+    secure: TlsServer, monkeypatch: pytest.MonkeyPatch, short_id: str, fault: Fault, sentence: str
+) -> None:
+    case, control = certification_case(short_id), certification_case(CONTROL)
+    async with Interposer("ws://127.0.0.1/") as interposer:
+        dial_through(interposer, monkeypatch)
+
+        def show(shown: CertificationCase, result: CaseResult | None) -> None:
+            interposer.fault = fault if shown is case and result is None else None
+
+        report = await run(secure_options(secure), [case, control], show)
+    red, after = report.cases
+    assert red.outcome == Outcome.FAILED, "the case did not see the fault"
+    assert sentence in red.reason
+    assert (after.outcome, after.reason) == (Outcome.PASSED, "")
+    assert report.left_behind == []
+
+
 def test_every_case_has_a_fault_that_it_sees() -> None:
-    seen = {certification_case(short_id).id for short_id, _, _ in FAULTS}
+    seen = {certification_case(short_id).id for short_id, _, _ in [*FAULTS, *SECURE_FAULTS]}
     assert [case.id for case in CASES if case.id not in seen] == []

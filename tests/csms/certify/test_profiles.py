@@ -52,7 +52,9 @@ async def test_a_case_that_fails_half_way_takes_its_profile_out_of_the_library_a
     report = await played(csms, certification_case("043_5"), asks("SendLocalList", "listVersion", 0))
     assert report.cases[0].outcome == Outcome.FAILED
     lists = csms.get("local-auth-lists/", page_size=500)["results"]
-    assert [row["charge_point"] for row in lists if row["source_kind"] is not None] == []
+    # Other tests of this server have lists of their own.
+    wanted = [row["charge_point"] for row in lists if row["source_kind"] is not None]
+    assert [identity for identity in wanted if identity.startswith("certify-")] == []
 
 
 def library(csms: Csms) -> list[int]:
