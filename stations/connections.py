@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 from uuid import uuid4
 from weakref import WeakKeyDictionary
 
@@ -31,6 +31,8 @@ from stations.models.command import CommandStatus
 from tenants.scope import platform_scope
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 HANDSHAKE_THREADS = 4
 DEAD_AFTER = timedelta(seconds=60)
@@ -110,10 +112,11 @@ def any_draining() -> bool:
 
 async def in_handshake_thread(function: Callable[[], Any]) -> Any:
     """Run a handshake's decision in one of the threads kept for that, each with its own database connection."""
-    return await asyncio.get_running_loop().run_in_executor(_process().handshakes, _with_connection, function)
+    return await asyncio.get_running_loop().run_in_executor(_process().handshakes, with_connection, function)
 
 
-def _with_connection(function: Callable[[], Any]) -> Any:
+def with_connection(function: Callable[[], T]) -> T:
+    """Run `function` in a thread of ours, with a database connection that works and is given back afterwards."""
     close_old_connections()
     try:
         return function()
@@ -225,7 +228,7 @@ class ClientRoots:
 
     def _read(self) -> None:
         try:
-            self._text = _with_connection(presented.client_roots)
+            self._text = with_connection(presented.client_roots)
         except DatabaseError as error:
             logger.warning("Client roots were not read (%s); they are tried again.", type(error).__name__)
 
@@ -255,7 +258,7 @@ def tls_failed(failure: Any) -> None:
     if key in _told or len(_told) > MAX_TLS_FAILURES_A_MINUTE:
         return
     _told[key] = minute
-    _process().handshakes.submit(_with_connection, lambda: _note_tls_failure(failure))
+    _process().handshakes.submit(with_connection, lambda: _note_tls_failure(failure))
 
 
 def _note_tls_failure(failure: Any) -> None:

@@ -35,10 +35,23 @@ def request_diagnostics(
     for member, number in (("retries", retries), ("retryInterval", retry_interval_seconds)):
         if number is not None:
             payload[member] = number
+    return send(charge_point, "GetDiagnostics", payload, requested_by, token=None if location else token, reason=reason)
+
+
+def send(
+    charge_point: ChargePoint,
+    action: str,
+    payload: dict[str, Any],
+    requested_by: str,
+    *,
+    token: str | None,
+    reason: str,
+) -> LogRequest:
+    """Queue a request for an upload; with `token` the URL in `payload` is ours and becomes valid. CommandRefused."""
     with transaction.atomic():
-        command = commands.enqueue(charge_point, "GetDiagnostics", payload, requested_by, reason=reason)
+        command = commands.enqueue(charge_point, action, payload, requested_by, reason=reason)
         request: LogRequest = LogRequest.objects.select_related("command", "charge_point").get(command=command)
-        if not location:
+        if token is not None:
             request.to_us = True
             request.save(update_fields=["to_us"])
             file_exchange.issue(token, command, log_request=request)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -92,17 +93,36 @@ def request_update(
         payload["retries"] = retries
     if retry_interval_seconds is not None:
         payload["retryInterval"] = retry_interval_seconds
+    return send(charge_point, "UpdateFirmware", payload, requested_by, image=image, token=token, reason=reason)
+
+
+def send(
+    charge_point: ChargePoint,
+    action: str,
+    payload: dict[str, Any],
+    requested_by: str,
+    *,
+    image: FirmwareImage | None,
+    token: str,
+    reason: str,
+    warnings: Sequence[tuple[str, str]] = (),
+) -> FirmwareUpdate:
+    """Queue a request for an update; with `image` the URL of `token` in `payload` is ours, and becomes valid.
+
+    `warnings` of the image join those of the command, which are none without one. Raises CommandRefused.
+    """
     with transaction.atomic():
-        command = commands.enqueue(charge_point, "UpdateFirmware", payload, requested_by, reason=reason)
+        command = commands.enqueue(charge_point, action, payload, requested_by, reason=reason)
         update: FirmwareUpdate = FirmwareUpdate.objects.select_related("command", "charge_point").get(command=command)
         if image is not None:
             update.image, update.version = image, image.version
             update.save(update_fields=["image", "version"])
             file_exchange.issue(token, command, firmware_update=update)
+            found = list(warnings)
             if not image.fits(charge_point):
-                meant = f"{image.vendor} {image.model}".strip()
-                warning = {"code": "other_hardware", "detail": f"The image is meant for {meant}."}
-                command.warnings = [*command.warnings, warning]
+                found.append(("other_hardware", f"The image is meant for {f'{image.vendor} {image.model}'.strip()}."))
+            if found:
+                command.warnings = [*command.warnings, *({"code": code, "detail": detail} for code, detail in found)]
                 command.save(update_fields=["warnings"])
                 update.command = command
     return update

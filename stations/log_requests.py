@@ -5,10 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from django.db import transaction
-
 from csms.ocppj.times import format_time
-from stations import commands, file_exchange
+from stations import file_exchange
+from stations.diagnostics import send
 from stations.models import ChargePoint, LogRequest
 
 
@@ -38,11 +37,4 @@ def request_log(
     payload: dict[str, Any] = {"log": log, "logType": log_type}
     numbers = (("requestId", request_id), ("retries", retries), ("retryInterval", retry_interval_seconds))
     payload |= {member: number for member, number in numbers if number is not None}
-    with transaction.atomic():
-        command = commands.enqueue(charge_point, "GetLog", payload, requested_by, reason=reason)
-        request: LogRequest = LogRequest.objects.select_related("command", "charge_point").get(command=command)
-        if not location:
-            request.to_us = True
-            request.save(update_fields=["to_us"])
-            file_exchange.issue(token, command, log_request=request)
-    return request
+    return send(charge_point, "GetLog", payload, requested_by, token=None if location else token, reason=reason)

@@ -5,10 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from django.db import transaction
-
 from csms.ocppj.times import format_time
-from stations import commands, file_exchange, firmware_signatures
+from stations import file_exchange, firmware_signatures
+from stations.firmware import send
 from stations.models import ChargePoint, FirmwareImage, FirmwareUpdate
 
 
@@ -46,18 +45,8 @@ def request_signed_update(
     payload: dict[str, Any] = {"firmware": firmware}
     numbers = (("requestId", request_id), ("retries", retries), ("retryInterval", retry_interval_seconds))
     payload |= {member: number for member, number in numbers if number is not None}
-    with transaction.atomic():
-        command = commands.enqueue(charge_point, "SignedUpdateFirmware", payload, requested_by, reason=reason)
-        update: FirmwareUpdate = FirmwareUpdate.objects.select_related("command", "charge_point").get(command=command)
-        if image is not None:
-            update.image, update.version = image, image.version
-            update.save(update_fields=["image", "version"])
-            file_exchange.issue(token, command, firmware_update=update)
-            found = firmware_signatures.file_warnings(signing_certificate, signature, image.sha256)
-            if not image.fits(charge_point):
-                meant = f"{image.vendor} {image.model}".strip()
-                found.append(("other_hardware", f"The image is meant for {meant}."))
-            command.warnings = [*command.warnings, *({"code": code, "detail": detail} for code, detail in found)]
-            command.save(update_fields=["warnings"])
-            update.command = command
-    return update
+    found = () if image is None else firmware_signatures.file_warnings(signing_certificate, signature, image.sha256)
+    return send(
+        charge_point, "SignedUpdateFirmware", payload, requested_by,
+        image=image, token=token, reason=reason, warnings=found,
+    )  # fmt: skip

@@ -16,10 +16,11 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from csms.ocppj.times import format_time
-from stations import commands, credentials, passwords, registration
+from stations import commands, passwords, registration
 from stations.api import schemas
 from stations.api.connectors import connector_json
 from stations.api.filters import boolean, choice, site_filter
+from stations.api.values import checked_password
 from stations.api.visibility import charge_point_of, charge_points_of
 from stations.models import ChargePoint, Connector, PasswordChange, Transaction
 from stations.models.charge_point import BOOT_TEXTS, RegistrationStatus, validate_identity, validate_time_zone
@@ -88,11 +89,7 @@ class ChargePointWrite(StrictSerializer):
         return name
 
     def validate_password(self, password: str) -> str:
-        try:
-            credentials.canonical(password)
-        except credentials.InvalidPassword as error:
-            raise serializers.ValidationError(str(error), code="invalid_password") from None
-        return password
+        return checked_password(password)
 
     def validate_site(self, slug: str | None) -> Site | None:
         if slug is None:

@@ -6,13 +6,13 @@ from typing import Any
 
 from django.urls import reverse
 from drf_spectacular.utils import OpenApiExample, extend_schema
-from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from stations import commands, credentials, passwords, security_profiles
+from stations import commands, passwords, security_profiles
 from stations.api import schemas
 from stations.api.commands import command_json, refused
+from stations.api.values import checked_password
 from stations.api.visibility import charge_point_of
 from stations.models import Command
 from tenants.api.fields import Integer, Text
@@ -34,11 +34,7 @@ class PasswordWrite(StrictSerializer):
     reason = Text(max_length=500, required=False, default="", allow_blank=True)
 
     def validate_password(self, password: str) -> str:
-        try:
-            credentials.canonical(password)
-        except credentials.InvalidPassword as error:
-            raise serializers.ValidationError(str(error), code="invalid_password") from None
-        return password
+        return checked_password(password)
 
 
 class SecurityProfileWrite(StrictSerializer):

@@ -19,6 +19,7 @@ from rest_framework.response import Response
 
 from stations.api import schemas
 from stations.api.filters import MAX_INT32, boolean
+from stations.api.values import sites_named
 from stations.models import IdTag, IdTagSite
 from stations.models.id_tag import validate_id_tag
 from tenants.api.fields import Boolean, Instant, Integer, Slugs, Text
@@ -82,16 +83,7 @@ class IdTagWrite(StrictSerializer):
         return list(dict.fromkeys(groups))
 
     def validate_sites(self, slugs: list[str]) -> list[Site]:
-        found = {site.slug: site for site in Site.objects.filter(slug__in=slugs)}
-        allowed = self.context["view"].site_ids()
-        unknown = {
-            index: [serializers.ErrorDetail("There is no site of this slug.", code="unknown_site")]
-            for index, slug in enumerate(slugs)
-            if slug not in found or (allowed is not None and found[slug].pk not in allowed)
-        }
-        if unknown:
-            raise serializers.ValidationError(unknown)
-        return [found[slug] for slug in dict.fromkeys(slugs)]
+        return sites_named(self.context["view"], slugs)
 
 
 def id_tag_json(row: IdTag) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from stations.api import local_auth_list_schemas as shapes
 from stations.api import schemas
 from stations.api.commands import BulkFilter, chosen_charge_points, command_json, refused
 from stations.api.filters import boolean, choice, flag, site_filter
+from stations.api.values import sites_named
 from stations.api.visibility import at_sites_of, charge_point_of
 from stations.local_auth_entries import Limits, Pair, difference, pairs
 from stations.local_auth_lists import NEEDS_FULL, ListState, Source
@@ -67,16 +68,7 @@ class SourceWrite(StrictSerializer):
         return values
 
     def validate_sites(self, slugs: list[str]) -> list[Site]:
-        found = {site.slug: site for site in Site.objects.filter(slug__in=slugs)}
-        allowed = self.context["view"].site_ids()
-        unknown = {
-            index: [serializers.ErrorDetail("There is no site of this slug.", code="unknown_site")]
-            for index, slug in enumerate(slugs)
-            if slug not in found or (allowed is not None and found[slug].pk not in allowed)
-        }
-        if unknown:
-            raise serializers.ValidationError(unknown)
-        return [found[slug] for slug in dict.fromkeys(slugs)]
+        return sites_named(self.context["view"], slugs)
 
 
 class LocalAuthListWrite(StrictSerializer):

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from django.db import close_old_connections, connection
+from stations.connections import with_connection
 
 T = TypeVar("T")
 
@@ -25,14 +25,4 @@ async def with_file(function: Callable[[], T]) -> T:
 
 async def with_rows(function: Callable[[], T]) -> T:
     """Run what reads or writes rows; it opens the tenant's scope itself."""
-    return await asyncio.get_running_loop().run_in_executor(_rows, _with_connection, function)
-
-
-def _with_connection(function: Callable[[], T]) -> T:
-    close_old_connections()
-    try:
-        return function()
-    finally:
-        # The pool has it back; an idle thread holds nothing.
-        if connection.vendor == "postgresql":
-            connection.close()
+    return await asyncio.get_running_loop().run_in_executor(_rows, with_connection, function)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.db import models, transaction
 
 from stations.models.charge_point import ChargePoint
@@ -24,6 +26,10 @@ class RequestNumberQuerySet(TenantQuerySet["RequestNumber"]):
                     break
             row.save(update_fields=["last"])
         return row.last
+
+    def completed(self, charge_point: ChargePoint, payload: dict[str, Any]) -> dict[str, Any]:
+        """`payload` of a request, with a requestId that this charge point has not had unless it has one."""
+        return payload if "requestId" in payload else {**payload, "requestId": self.next_for(charge_point)}
 
 
 class RequestNumber(TenantModel):

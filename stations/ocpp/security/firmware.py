@@ -41,9 +41,7 @@ def signed_firmware_status_notification(
 # --- to the charge point ----------------------------------------------------------------------------------------------
 def signed_update_firmware_complete(charge_point: ChargePoint, payload: dict[str, Any]) -> dict[str, Any]:
     """Give the request a requestId that this charge point has not had, unless it has one."""
-    if "requestId" in payload:
-        return payload
-    return {**payload, "requestId": RequestNumber.objects.next_for(charge_point)}
+    return RequestNumber.objects.completed(charge_point, payload)
 
 
 def signed_update_firmware_warnings(charge_point: ChargePoint, payload: dict[str, Any]) -> list[tuple[str, str]]:

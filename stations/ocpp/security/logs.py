@@ -35,9 +35,7 @@ def log_status_notification(
 # --- to the charge point ----------------------------------------------------------------------------------------------
 def get_log_complete(charge_point: ChargePoint, payload: dict[str, Any]) -> dict[str, Any]:
     """Give the request a requestId that this charge point has not had, unless it has one."""
-    if "requestId" in payload:
-        return payload
-    return {**payload, "requestId": RequestNumber.objects.next_for(charge_point)}
+    return RequestNumber.objects.completed(charge_point, payload)
 
 
 def get_log_warnings(charge_point: ChargePoint, payload: dict[str, Any]) -> list[tuple[str, str]]:
