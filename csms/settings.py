@@ -312,6 +312,8 @@ SPECTACULAR_SETTINGS = {
     "SERVE_AUTHENTICATION": [],
     "POSTPROCESSING_HOOKS": ["tenants.api.schema.add_problem"],
     "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
+    # Docstrings are for those who write views and serializers, not for the readers of the API's page.
+    "DISABLE_DOCSTRING_DESCRIPTIONS": True,
 }
 
 LOGGING = {

@@ -72,21 +72,42 @@ def diagnostics_json(request: LogRequest) -> dict[str, Any]:
     }
 
 
-class _Diagnostics(TenantAPIView):
+class UploadRequests(TenantAPIView):
+    """Requests for what a charge point delivers: diagnostics, or, where `logs` says so, the logs of GetLog."""
+
     write_scope = ApiScope.OPERATE
+    logs = False
+    missing = "There is no such request for diagnostics."
 
     def rows(self) -> QuerySet[LogRequest]:
-        rows = LogRequest.objects.filter(log_type="").select_related("charge_point", "command", "url", "upload")
-        return at_sites_of(self, rows, "charge_point__site_id")
+        rows = LogRequest.objects.exclude(log_type="") if self.logs else LogRequest.objects.filter(log_type="")
+        return at_sites_of(
+            self, rows.select_related("charge_point", "command", "url", "upload"), "charge_point__site_id"
+        )
+
+    def listed(self, request: Request) -> QuerySet[LogRequest]:
+        """The rows of a list, of one charge point where the request names it."""
+        rows = self.rows()
+        if "charge_point" in request.query_params:
+            rows = rows.filter(charge_point__identity=request.query_params["charge_point"])
+        return rows
 
     def one(self, pk: int) -> LogRequest:
         request = self.rows().filter(pk=pk).first()
         if request is None:
-            raise Problem(404, "not_found", "There is no such request for diagnostics.")
+            raise Problem(404, "not_found", self.missing)
         return request
 
+    def file_of(self, pk: int) -> HttpResponseBase:
+        """The file that came to us, as a download; 404 while there is none."""
+        upload = getattr(self.one(pk), "upload", None)
+        response = None if upload is None else attachment(upload.file, upload.name, upload.size)
+        if response is None:
+            raise Problem(404, "no_file", "No file has come to us.")
+        return response
 
-class DiagnosticsList(_Diagnostics):
+
+class DiagnosticsList(UploadRequests):
     query_parameters = frozenset({"charge_point"})
     paginated = True
 
@@ -97,10 +118,7 @@ class DiagnosticsList(_Diagnostics):
         responses={200: schemas.page_of(schemas.DIAGNOSTICS)},
     )
     def get(self, request: Request) -> Response:
-        rows = self.rows()
-        if "charge_point" in request.query_params:
-            rows = rows.filter(charge_point__identity=request.query_params["charge_point"])
-        return self.page(rows, diagnostics_json)
+        return self.page(self.listed(request), diagnostics_json)
 
     @extend_schema(
         operation_id="diagnostics_create",
@@ -128,7 +146,7 @@ class DiagnosticsList(_Diagnostics):
         return self.created(data, reverse("api:diagnostics", args=[made.pk]), status=202)
 
 
-class DiagnosticsDetail(_Diagnostics):
+class DiagnosticsDetail(UploadRequests):
     @extend_schema(
         operation_id="diagnostics_read",
         summary="One request for diagnostics with every status reported",
@@ -139,15 +157,11 @@ class DiagnosticsDetail(_Diagnostics):
         return Response(with_statuses(diagnostics_json(found), found.statuses.all()))
 
 
-class DiagnosticsFile(_Diagnostics):
+class DiagnosticsFile(UploadRequests):
     @extend_schema(
         operation_id="diagnostics_download",
         summary="The file that the charge point delivered to us",
         responses={(200, "application/octet-stream"): schemas.BINARY},
     )
     def get(self, request: Request, pk: int) -> HttpResponseBase:
-        upload = getattr(self.one(pk), "upload", None)
-        response = None if upload is None else attachment(upload.file, upload.name, upload.size)
-        if response is None:
-            raise Problem(404, "no_file", "No file has come to us.")
-        return response
+        return self.file_of(pk)

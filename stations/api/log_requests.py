@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.db.models import QuerySet
 from django.http import HttpResponseBase
 from django.urls import reverse
 from drf_spectacular.utils import extend_schema
@@ -14,18 +13,14 @@ from rest_framework.response import Response
 
 from stations import log_requests
 from stations.api import schemas
-from stations.api.diagnostics import file_json
+from stations.api.diagnostics import UploadRequests, file_json
 from stations.api.filters import MAX_INT32
 from stations.api.firmware import charge_point_named, refused, with_statuses
-from stations.api.visibility import at_sites_of
-from stations.files.for_people import attachment
 from stations.models import LogRequest
 from stations.refusal import CommandRefused
 from tenants.api.fields import Instant, Integer, Text
 from tenants.api.permissions import caller_name
-from tenants.api.problems import Problem
-from tenants.api.views import StrictSerializer, TenantAPIView
-from tenants.models import ApiScope
+from tenants.api.views import StrictSerializer
 
 LOG_TYPES = ("DiagnosticsLog", "SecurityLog")
 
@@ -74,18 +69,9 @@ def log_json(request: LogRequest) -> dict[str, Any]:
     }
 
 
-class _Logs(TenantAPIView):
-    write_scope = ApiScope.OPERATE
-
-    def rows(self) -> QuerySet[LogRequest]:
-        rows = LogRequest.objects.exclude(log_type="").select_related("charge_point", "command", "url", "upload")
-        return at_sites_of(self, rows, "charge_point__site_id")
-
-    def one(self, pk: int) -> LogRequest:
-        request = self.rows().filter(pk=pk).first()
-        if request is None:
-            raise Problem(404, "not_found", "There is no such request for a log.")
-        return request
+class _Logs(UploadRequests):
+    logs = True
+    missing = "There is no such request for a log."
 
 
 class LogList(_Logs):
@@ -99,10 +85,7 @@ class LogList(_Logs):
         responses={200: schemas.page_of(schemas.LOG_REQUEST)},
     )
     def get(self, request: Request) -> Response:
-        rows = self.rows()
-        if "charge_point" in request.query_params:
-            rows = rows.filter(charge_point__identity=request.query_params["charge_point"])
-        return self.page(rows, log_json)
+        return self.page(self.listed(request), log_json)
 
     @extend_schema(
         operation_id="logs_create",
@@ -150,8 +133,4 @@ class LogFile(_Logs):
         responses={(200, "application/octet-stream"): schemas.BINARY},
     )
     def get(self, request: Request, pk: int) -> HttpResponseBase:
-        upload = getattr(self.one(pk), "upload", None)
-        response = None if upload is None else attachment(upload.file, upload.name, upload.size)
-        if response is None:
-            raise Problem(404, "no_file", "No file has come to us.")
-        return response
+        return self.file_of(pk)
