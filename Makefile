@@ -1,7 +1,7 @@
 # Entry points for people and CI. Needs GNU make, and Python 3.11 or newer with its venv module; uses uv where it is installed.
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test lint format migrations-check check schema requirements clean
+.PHONY: help install run test certify-proxies lint format migrations-check check schema requirements clean
 
 VENV := .venv
 PYTHON_IN_VENV := $(VENV)/bin/python
@@ -51,6 +51,9 @@ test: install ## Run the whole suite on SQLite, then on PostgreSQL with Redis
 	  CSMS_TEST_LANE=$$lane $(LANE_LIMIT) $(PYTHON_IN_VENV) -m pytest -n $(TEST_WORKERS) --dist worksteal --durations=10 --durations-min=2 $(PYTEST_ARGS) || status=$$?; \
 	done; \
 	exit $$status
+
+certify-proxies: install ## Play all 77 certification cases natively, through nginx and through HAProxy (needs both)
+	@CSMS_TEST_CERTIFY_ALL=1 CSMS_TEST_LANE=sqlite $(PYTHON_IN_VENV) -m pytest -q tests/deploy/test_certify_proxies.py
 
 lint: install ## Check style, types and import rules
 	$(VENV)/bin/ruff check .

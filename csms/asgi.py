@@ -12,7 +12,8 @@ from django.core.asgi import get_asgi_application  # noqa: E402 - the settings m
 
 django_application = get_asgi_application()
 
-from stations import connections, file_exchange  # noqa: E402 - models can be imported only now
+from csms.metrics import watch  # noqa: E402 - models can be imported only now
+from stations import connections, file_exchange  # noqa: E402
 from stations.consumers import ChargePointConsumer  # noqa: E402
 from stations.files.application import application as file_application  # noqa: E402
 
@@ -43,6 +44,7 @@ async def _lifespan(receive: Receive, send: Send) -> None:
         message = await receive()
         if message["type"] == "lifespan.startup":
             connections.start_housekeeping()
+            watch.start()
             await send({"type": "lifespan.startup.complete"})
         else:
             await connections.drain()

@@ -6,8 +6,11 @@ import os
 
 from celery import Celery
 
+from csms.metrics import jobs
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "csms.settings")
 
 app = Celery("csms")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
+jobs.connect()

@@ -26,7 +26,7 @@ def readiness(request: HttpRequest) -> JsonResponse:
     Redis is a part only where it is configured. A process that is stopping is not ready: its charge points are on
     their way to another.
     """
-    parts = {"accepting": "stopping" if connections.any_draining() else OK} | _database()
+    parts = {"accepting": "stopping" if connections.any_stopping() else OK} | _database()
     if settings.REDIS_URL:
         parts["redis"] = _redis()
     ready = all(state == OK for state in parts.values())

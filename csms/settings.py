@@ -15,6 +15,8 @@ from urllib.parse import urlsplit
 import environ
 from django.core.exceptions import ImproperlyConfigured
 
+from csms import logs
+
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = environ.FileAwareEnv()
 
@@ -79,6 +81,8 @@ CSMS_TRUSTED_PROXIES: list[str] = env.list("CSMS_TRUSTED_PROXIES", default=[])
 # anyway; more help only where the database is slow. SQLite has one writer: leave it at one.
 CSMS_LANES: int = _number("CSMS_LANES", 1, 1)
 CSMS_LANE_BATCH_SIZE: int = _number("CSMS_LANE_BATCH_SIZE", 500, 1)
+# The event loop and its lanes on one core (csms/affinity.py).
+CSMS_ONE_CORE: bool = env.bool("CSMS_ONE_CORE", default=True)
 # Seconds a charge point has to answer one of our CALLs, unless its own record says otherwise.
 CSMS_CALL_TIMEOUT_SECONDS: int = _number("CSMS_CALL_TIMEOUT_SECONDS", 30, 1)
 # Seconds between looks for queued commands whose doorbell was lost.
@@ -89,8 +93,30 @@ CSMS_PING_INTERVAL_SECONDS: int = _number("CSMS_PING_INTERVAL_SECONDS", 0, 0)
 # Failed handshakes allowed per minute: for one identity from one address, and for one address in all.
 CSMS_FAILED_ATTEMPTS_PER_IDENTITY: int = _number("CSMS_FAILED_ATTEMPTS_PER_IDENTITY", 10, 1)
 CSMS_FAILED_ATTEMPTS_PER_ADDRESS: int = _number("CSMS_FAILED_ATTEMPTS_PER_ADDRESS", 100, 1)
+# Frames a second that one charge point may send on the average of ten seconds before it is slowed down; 0: any number.
+CSMS_FRAMES_PER_SECOND: int = _number("CSMS_FRAMES_PER_SECOND", 100, 0)
+# How long a charge point may be silent on the network before its connection counts as dead, and how long it may leave
+# what is sent to it unread before it is cut off.
+CSMS_DEAD_PEER_SECONDS: int = _number("CSMS_DEAD_PEER_SECONDS", 120, 6)
+CSMS_UNREAD_SECONDS: int = _number("CSMS_UNREAD_SECONDS", 60, 1)
+# When a job whose worker died is given to another, and when one that nobody has finished is lost.
+CSMS_JOB_REDELIVERY_SECONDS: int = _number("CSMS_JOB_REDELIVERY_SECONDS", 300, 1)
+CSMS_JOB_LOST_SECONDS: int = _number("CSMS_JOB_LOST_SECONDS", 3600, 4)
 CSMS_API_REQUESTS_PER_MINUTE: int = _number("CSMS_API_REQUESTS_PER_MINUTE", 6000, 1)
 CSMS_SHUTDOWN_SECONDS: int = _number("CSMS_SHUTDOWN_SECONDS", 10, 1)
+# Before that, how long a process that was told to stop goes on as before while /readyz/ says that it is stopping: a
+# balancer takes that long to see it.
+CSMS_READINESS_GRACE_SECONDS: int = _number("CSMS_READINESS_GRACE_SECONDS", 0, 0)
+# Who may scrape /metrics shows this as a bearer token; without one, only this machine and the trusted proxies may.
+CSMS_METRICS_TOKEN: str = env.str("CSMS_METRICS_TOKEN", default="")
+# Where the processes of this host keep what they count (csms/metrics).
+CSMS_METRICS_DIR = DATA_DIR / "metrics"
+# Log lines for programs, one JSON object each, or for people.
+CSMS_LOG_FORMAT: str = env.str("CSMS_LOG_FORMAT", default="console" if DEBUG else "json")
+if CSMS_LOG_FORMAT not in logs.FORMATS:
+    raise ImproperlyConfigured(f"CSMS_LOG_FORMAT must be one of {', '.join(logs.FORMATS)}.")
+# Set by systemd for units of Type=notify (csms/systemd.py).
+NOTIFY_SOCKET: str = env.str("NOTIFY_SOCKET", default="")
 # Where charge points fetch firmware and deliver diagnostics, if that is not CSMS_PUBLIC_URL: another name, or plain
 # HTTP for those that cannot do TLS. The path /files/ follows.
 CSMS_FILES_URL: str = env.str("CSMS_FILES_URL", default=CSMS_PUBLIC_URL).rstrip("/")
@@ -127,6 +153,7 @@ INSTALLED_APPS = [
     "billing",
 ]
 MIDDLEWARE = [
+    "csms.logs.RequestIdMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -179,9 +206,10 @@ def _database() -> dict[str, Any]:
                 "min_size": 2,
                 "max_size": _number("CSMS_DATABASE_POOL_SIZE", 20, 4),
                 "timeout": _number("CSMS_DATABASE_POOL_TIMEOUT_SECONDS", 10, 1),
+                # A pool tries again after 1, 2, 4 … seconds. Begun anew this often, it notices soon after a long outage
+                # that the database is back.
+                "reconnect_timeout": _number("CSMS_DATABASE_POOL_TIMEOUT_SECONDS", 10, 1),
             },
-            # The lane's statements, prepared at their third use on a connection (DatabaseWrapper.constant_cursor).
-            "prepare_threshold": 2,
         }
         database["OPTIONS"] = options | database.get("OPTIONS", {})
     else:
@@ -192,16 +220,25 @@ def _database() -> dict[str, Any]:
 DATABASES = {"default": _database()}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
+# Seconds. A Redis that hangs must not hang those who can do without it: handshakes, requests, doorbells.
+REDIS_PATIENCE = {"socket_connect_timeout": 2, "socket_timeout": 2}
 if REDIS_URL:
     CHANNEL_LAYERS = {
         "default": {
-            "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
+            "BACKEND": "csms.redis_layer.ForgivingRedisChannelLayer",
             # Publish/subscribe knows no database numbers: two installations on one Redis must not ring each other.
-            "CONFIG": {"hosts": [REDIS_URL], "prefix": f"csms{urlsplit(REDIS_URL).path.strip('/') or 0}"},
+            "CONFIG": {
+                "hosts": [{"address": REDIS_URL} | REDIS_PATIENCE],
+                "prefix": f"csms{urlsplit(REDIS_URL).path.strip('/') or 0}",
+            },
         }
     }
     CACHES: dict[str, Any] = {
-        "default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS_URL}
+        "default": {
+            "BACKEND": "django.core.cache.backends.redis.RedisCache",
+            "LOCATION": REDIS_URL,
+            "OPTIONS": dict(REDIS_PATIENCE),
+        }
     }
 else:
     CHANNEL_LAYERS = {"default": {"BACKEND": "csms.channel_layer.ThreadSafeInMemoryChannelLayer"}}
@@ -215,20 +252,25 @@ else:
     }
 
 CELERY_BROKER_URL = REDIS_URL or "memory://"
-CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": 300} if REDIS_URL else {"polling_interval": 0.5}
+CELERY_BROKER_TRANSPORT_OPTIONS = (
+    {"visibility_timeout": CSMS_JOB_REDELIVERY_SECONDS} if REDIS_URL else {"polling_interval": 0.5}
+)
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_ACKS_LATE = True
 CELERY_TASK_REJECT_ON_WORKER_LOST = True
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_TIMEZONE = "UTC"
+CELERY_BEAT_SCHEDULER = "csms.beat.SteadyPersistentScheduler"
 CELERY_BEAT_SCHEDULE = {
     "expire-commands": {"task": "stations.tasks.expire_commands", "schedule": 15.0},
     "expire-reservations": {"task": "stations.tasks.expire_reservations", "schedule": 15.0},
+    "fail-lost-jobs": {"task": "tenants.tasks.fail_lost_jobs", "schedule": min(60.0, CSMS_JOB_LOST_SECONDS / 4)},
     "detect-offline": {"task": "stations.tasks.detect_offline", "schedule": 60.0},
     "reconcile-local-auth-lists": {"task": "stations.tasks.reconcile_local_auth_lists", "schedule": 60.0},
     "issue-certificates": {"task": "stations.tasks.issue_certificates", "schedule": 30.0},
     "renew-certificates": {"task": "stations.tasks.renew_certificates", "schedule": 3600.0},
+    "prepare-partitions": {"task": "stations.tasks.prepare_partitions", "schedule": 3600.0},
     "purge-expired-rows": {"task": "stations.tasks.purge_expired_rows", "schedule": 3600.0},
 }
 
@@ -316,21 +358,7 @@ SPECTACULAR_SETTINGS = {
     "DISABLE_DOCSTRING_DESCRIPTIONS": True,
 }
 
-LOGGING = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
-    "root": {"handlers": ["console"], "level": env.str("CSMS_LOG_LEVEL", default="INFO")},
-    "loggers": {
-        # One line an access would be one line a heartbeat behind a proxy; the message log has the facts.
-        "uvicorn.access": {"level": "WARNING"},
-        "uvicorn.error": {"level": "WARNING"},
-        "websockets": {"level": "WARNING"},
-        "httpx": {"level": "WARNING"},
-        "daphne": {"level": "WARNING"},
-    },
-}
+LOGGING = logs.configuration(CSMS_LOG_FORMAT, env.str("CSMS_LOG_LEVEL", default="INFO"))
 
 UNFOLD = {
     "SITE_TITLE": "CSMS",

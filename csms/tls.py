@@ -22,8 +22,9 @@ from pathlib import Path
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
-from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.http11 import Request
+
+from csms.websocket import CalmWebSocketProtocol
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +38,7 @@ CIPHERS = ":".join(
 )  # fmt: skip
 HANDSHAKE_SECONDS = 20.0
 ACCEPT_PAUSE_SECONDS = 0.1
-# OpenSSL's words for what went wrong, and ours (stations.handshake.TLS_REFUSALS says what to do).
+# OpenSSL's words for what went wrong, and ours (stations.security_events.KINDS says what to do).
 REASONS = {
     "PEER_DID_NOT_RETURN_A_CERTIFICATE": "tls_no_certificate",
     "UNSUPPORTED_PROTOCOL": "tls_version",
@@ -235,7 +236,7 @@ class Listener:
         await asyncio.gather(self._accepting, return_exceptions=True)
 
 
-class WebSocketProtocol(WebSocketsSansIOProtocol):
+class WebSocketProtocol(CalmWebSocketProtocol):
     """uvicorn's websocket protocol that tells the application what the peer's TLS proved.
 
     `scope["extensions"]["tls"]` has `tls_version` ("TLSv1.2"), `cipher_suite` (OpenSSL's name) and

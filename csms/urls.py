@@ -13,6 +13,7 @@ from django.views.generic import RedirectView
 from drf_spectacular.views import SpectacularSwaggerView
 
 from csms import health
+from csms.metrics import exposition
 from stations.urls import urlpatterns as station_patterns
 from tenants.api import problems
 from tenants.api.document import SchemaView
@@ -66,6 +67,7 @@ urlpatterns = [
     path("", RedirectView.as_view(url="/admin/")),
     path("healthz/", health.liveness),
     path("readyz/", health.readiness),
+    path("metrics", exposition.page),
     path("admin/", admin.site.urls),
     path("tenants/", include("tenants.urls")),
     path("api/v1/", include((station_patterns + tenant_patterns, "api"))),

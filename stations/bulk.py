@@ -10,48 +10,51 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 import orjson
 from django.db import connection, models
 
-from stations import lane_sql
+from tenants.postgresql.exchange import Statement
 
-_statements: dict[tuple[str, type[models.Model], tuple[str, ...]], str] = {}
+_PLAIN = (models.IntegerField, models.FloatField, models.DecimalField, models.BooleanField)
 
 
 def insert_rows(model: type[models.Model], columns: tuple[str, ...], rows: Sequence[tuple[Any, ...]]) -> None:
     """Insert `rows`, each in the order of `columns`; a row that a unique constraint already has is left as it was.
 
     Values: text, int, float, bool, None, aware datetime in UTC, and Decimal as text. A JSON column takes the JSON value
-    itself (list or dict). The caller has opened the tenant scope; row-level security checks every row.
+    itself (list or dict). On PostgreSQL inside `lane_sql.with_commit` the rows leave with the COMMIT. The caller has
+    opened the tenant scope; row-level security checks every row.
     """
     if not rows:
         return
-    with lane_sql.cursor() as cursor:
-        if connection.vendor == "postgresql":
-            cursor.execute(_statement(model, columns), [_array(values) for values in zip(*rows, strict=True)])
-        else:
-            cursor.executemany(_statement(model, columns), [tuple(map(_sqlite_value, row)) for row in rows])
+    if connection.vendor == "postgresql":
+        database: Any = connection
+        statement, kinds = _on_postgresql(model, columns)
+        arrays = [_array(kind, values) for kind, values in zip(kinds, zip(*rows, strict=True), strict=True)]
+        database.tell((statement, arrays))
+    else:
+        with connection.cursor() as cursor:
+            cursor.executemany(_on_sqlite(model, columns), [tuple(map(_sqlite_value, row)) for row in rows])
 
 
-def _array(values: Sequence[Any]) -> str:
+def _array(kind: str, values: Sequence[Any]) -> str:
     """A column as PostgreSQL writes an array: texts and JSON in quotes, nothing else has a character for them."""
-    return f"{{{','.join(map(_element, values))}}}"
+    if kind == "plain":
+        elements = ["NULL" if value is None else str(value) for value in values]
+    else:
+        if kind == "json":
+            values = [None if value is None else orjson.dumps(value).decode() for value in values]
+        elements = ["NULL" if value is None else f'"{_escaped(str(value))}"' for value in values]
+    return f"{{{','.join(elements)}}}"
 
 
-def _element(value: Any) -> str:
-    if value is None:
-        return "NULL"
-    if isinstance(value, list | dict):
-        value = orjson.dumps(value).decode()
-    elif not isinstance(value, str):
-        return str(value)
-    if "\\" in value:
-        value = value.replace("\\", "\\\\")
-    if '"' in value:
-        value = value.replace('"', '\\"')
-    return f'"{value}"'
+def _escaped(text: str) -> str:
+    if "\\" in text:
+        text = text.replace("\\", "\\\\")
+    return text.replace('"', '\\"') if '"' in text else text
 
 
 def _sqlite_value(value: Any) -> Any:
@@ -67,16 +70,30 @@ def _field(model: type[models.Model], column: str) -> models.Field[Any, Any]:
     return next(field for field in model._meta.concrete_fields if field.column == column)
 
 
-def _statement(model: type[models.Model], columns: tuple[str, ...]) -> str:
-    key = (connection.vendor, model, columns)
-    if key not in _statements:
-        quote = connection.ops.quote_name
-        names = ", ".join(quote(column) for column in columns)
-        target = f"INSERT INTO {quote(model._meta.db_table)} ({names})"
-        if connection.vendor == "postgresql":
-            arrays = ", ".join(f"%s::{_field(model, c).rel_db_type(connection)}[]" for c in columns)
-            _statements[key] = f"{target} SELECT * FROM unnest({arrays}) ON CONFLICT DO NOTHING"  # noqa: S608 - names of ours
-        else:
-            places = ", ".join(["%s"] * len(columns))
-            _statements[key] = f"{target} VALUES ({places}) ON CONFLICT DO NOTHING"
-    return _statements[key]
+@cache
+def _on_postgresql(model: type[models.Model], columns: tuple[str, ...]) -> tuple[Statement, list[str]]:
+    """The statement, and of each column how its values are written: as `json`, `plain` (no quotes), or `text`."""
+    fields = [_field(model, column) for column in columns]
+    arrays = ", ".join(f"%s::{field.rel_db_type(connection)}[]" for field in fields)
+    target = _insert(model, columns)
+    statement = Statement(f"{target} SELECT * FROM unnest({arrays}) ON CONFLICT DO NOTHING")  # noqa: S608 - names of ours
+    return statement, [_kind(field) for field in fields]
+
+
+def _kind(field: models.Field[Any, Any]) -> str:
+    if isinstance(field, models.ForeignKey):
+        return _kind(field.target_field)
+    if isinstance(field, models.JSONField):
+        return "json"
+    return "plain" if isinstance(field, _PLAIN) else "text"
+
+
+@cache
+def _on_sqlite(model: type[models.Model], columns: tuple[str, ...]) -> str:
+    places = ", ".join(["%s"] * len(columns))
+    return f"{_insert(model, columns)} VALUES ({places}) ON CONFLICT DO NOTHING"
+
+
+def _insert(model: type[models.Model], columns: tuple[str, ...]) -> str:
+    quote = connection.ops.quote_name
+    return f"INSERT INTO {quote(model._meta.db_table)} ({', '.join(map(quote, columns))})"

@@ -242,8 +242,9 @@ class Outgoing:
 def take_next(charge_point: ChargePoint, now: datetime, *, generation: int, message_id: str) -> Outgoing | None:
     """Turn the oldest queued command of `charge_point` into `sent`, or give None.
 
-    None also while one is outstanding, the registration is Rejected, the tenant suspended, or the connection not the
-    newest: a replaced socket must not take what belongs to the new one.
+    None also while the registration is Rejected, the tenant suspended, or the connection not the newest: a replaced
+    socket must not take what belongs to the new one. The caller has nothing outstanding; so what is `sent` all the same
+    was lost, with a commit whose success nobody heard of or with an answer that could not be stored.
     """
     if charge_point.connection_generation != generation or charge_point.tenant.is_suspended:
         return None
@@ -255,9 +256,11 @@ def take_next(charge_point: ChargePoint, now: datetime, *, generation: int, mess
     if connection.features.has_select_for_update_skip_locked:
         open_commands = open_commands.select_for_update(skip_locked=True)
     rows = list(open_commands[:50])
-    if any(row.status == CommandStatus.SENT for row in rows):
-        return None
     for command in rows:
+        if command.status == CommandStatus.SENT:
+            _lost(command, now)
+            if command.status != CommandStatus.QUEUED:
+                continue
         if command.expires_at <= now:
             _close_without_answer(command, CommandStatus.EXPIRED, now)
             continue
@@ -347,14 +350,33 @@ def connection_lost(charge_point_id: int, generation: int) -> bool:
             continue
         if command.connection_generation is None or command.connection_generation > generation:
             continue
-        key = command.payload.get("key")
-        if command.action in IDEMPOTENT and not (is_secret_key(key) or is_profile_key(key)):
-            command.status, command.message_id, command.sent_at = CommandStatus.QUEUED, "", None
-            command.save(update_fields=["status", "message_id", "sent_at"])
-            queued = True
-        else:
-            _close_without_answer(command, CommandStatus.UNKNOWN, datetime.now(UTC))
+        _lost(command, datetime.now(UTC))
+        queued |= command.status == CommandStatus.QUEUED
     return queued
+
+
+def _lost(command: Command, now: datetime) -> None:
+    """Nobody will hear the answer to a command that was sent: queue it again if that is harmless, else `unknown`."""
+    key = command.payload.get("key")
+    if command.action in IDEMPOTENT and not (is_secret_key(key) or is_profile_key(key)):
+        command.status, command.message_id, command.sent_at = CommandStatus.QUEUED, "", None
+        command.save(update_fields=["status", "message_id", "sent_at"])
+    else:
+        _close_without_answer(command, CommandStatus.UNKNOWN, now)
+
+
+def forget_lost() -> int:
+    """Close, or queue again, what was sent to charge points that are not connected any more; gives the number.
+
+    Their connection's end should have done it, but the database was away then, or the process was killed.
+    """
+    lost = Command.objects.filter(status=CommandStatus.SENT, charge_point__connected=False)
+    forgotten = 0
+    for command in lost.select_related("charge_point").order_by("id")[:5000]:
+        with tenant_scope(command.tenant_id), transaction.atomic():
+            connection_lost(command.charge_point_id, command.charge_point.connection_generation)
+            forgotten += 1
+    return forgotten
 
 
 def expire_all(now: datetime) -> int:

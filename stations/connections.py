@@ -1,7 +1,9 @@
 """The connections of this process, and the housekeeping they share: nothing here is the truth, the rows are.
 
-Every few seconds one query asks which of this process's charge points have queued commands, for a doorbell may be lost
-(Redis restarted, a process killed between commit and ring), and one write says that the process is alive.
+Every few seconds one query asks which of this process's charge points have commands to be sent or to be closed, for a
+doorbell may be lost (Redis restarted, a process killed between commit and ring), one write says that the process is
+alive, and one count compares what the rows say is connected here with the sockets: the database may have been away when
+a connection ended, and who could not report for a minute was taken for dead.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, Protocol, TypeVar
 from uuid import uuid4
 from weakref import WeakKeyDictionary
@@ -24,10 +27,12 @@ from weakref import WeakKeyDictionary
 from django.conf import settings
 from django.db import DatabaseError, close_old_connections, connection
 
+from csms import affinity, logs
+from csms.metrics import counting
 from stations import security_events
 from stations.certificates import presented
 from stations.models import ChargePoint, Command, ServerProcess
-from stations.models.command import CommandStatus
+from stations.models.command import OPEN_STATUSES
 from tenants.scope import platform_scope
 
 logger = logging.getLogger(__name__)
@@ -37,6 +42,9 @@ T = TypeVar("T")
 HANDSHAKE_THREADS = 4
 DEAD_AFTER = timedelta(seconds=60)
 CLOSES_PER_SECOND = 500
+ROWS_AT_A_TIME = 500
+SHORTEST_PAUSE_SECONDS = 0.01
+LOOK_AGAIN_SECONDS = 0.2
 # How soon a new or withdrawn root counts for the next TLS handshake.
 CLIENT_ROOTS_SECONDS = 2.0
 # TLS handshakes that failed, by reason and address, of the present minute: what has been looked into.
@@ -51,8 +59,15 @@ class Connection(Protocol):
 
     async def close_for_restart(self) -> None: ...
 
+    @property
+    def answering(self) -> bool: ...
+
+    @property
+    def asking(self) -> bool: ...
+
 
 class Link(Protocol):
+    tenant_id: int
     charge_point_id: int
     generation: int
 
@@ -65,10 +80,16 @@ class Process:
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     connections: dict[tuple[int, int], Connection] = field(default_factory=dict)
     handshakes: ThreadPoolExecutor = field(
-        default_factory=lambda: ThreadPoolExecutor(HANDSHAKE_THREADS, thread_name_prefix="handshake")
+        default_factory=lambda: ThreadPoolExecutor(
+            HANDSHAKE_THREADS, thread_name_prefix="handshake", initializer=affinity.roam
+        )
     )
     housekeeping: asyncio.Task[None] | None = None
+    # What differed between sockets and rows at the last look: now it differs for longer than a handshake takes.
+    suspects: set[tuple[int, int]] = field(default_factory=set)
+    stopping: bool = False
     draining: bool = False
+    hurried: asyncio.Event = field(default_factory=asyncio.Event)
     emptied: asyncio.Event = field(default_factory=asyncio.Event)
 
 
@@ -86,11 +107,13 @@ def process_id() -> str:
 
 def add(link: Link, connection: Connection) -> None:
     _process().connections[link.charge_point_id, link.generation] = connection
+    counting.connected(link.tenant_id)
 
 
 def remove(link: Link, connection: Connection) -> None:
     process = _process()
-    process.connections.pop((link.charge_point_id, link.generation), None)
+    if process.connections.pop((link.charge_point_id, link.generation), None) is not None:
+        counting.disconnected(link.tenant_id)
     if not process.connections:
         process.emptied.set()
 
@@ -105,13 +128,14 @@ def draining() -> bool:
     return _process().draining
 
 
-def any_draining() -> bool:
-    """As `draining`, for a thread that has no event loop: whether this process is stopping."""
-    return any(process.draining for process in list(_processes.values()))
+def any_stopping() -> bool:
+    """Whether this process was told to stop; for threads, which have no event loop."""
+    return any(process.stopping for process in list(_processes.values()))
 
 
 async def in_handshake_thread(function: Callable[[], Any]) -> Any:
     """Run a handshake's decision in one of the threads kept for that, each with its own database connection."""
+    function = logs.carried(function)
     return await asyncio.get_running_loop().run_in_executor(_process().handshakes, with_connection, function)
 
 
@@ -136,16 +160,21 @@ def start_housekeeping() -> None:
 async def _housekeeping(process: Process) -> None:
     while True:
         try:
-            waiting = await in_handshake_thread(lambda: _report_and_look(process))
+            held = set(process.connections)
+            waiting = await in_handshake_thread(partial(_report_and_look, process, held))
             for key, consumer in list(process.connections.items()):
                 if key[0] in waiting:
                     consumer.ring()
         except DatabaseError as error:
             logger.warning("Housekeeping failed (%s); it is tried again.", type(error).__name__)
+        except Exception:
+            # Without it no lost doorbell would be noticed, and this process be taken for dead.
+            logger.exception("Housekeeping failed; it is tried again.")
         await asyncio.sleep(settings.CSMS_COMMAND_SWEEP_SECONDS)
 
 
-def _report_and_look(process: Process) -> set[int]:
+def _report_and_look(process: Process, held: set[tuple[int, int]]) -> set[int]:
+    """Report the process alive, set right whose sockets it has; gives the charge points with open commands."""
     now = datetime.now(UTC)
     with platform_scope():
         ServerProcess.objects.update_or_create(
@@ -158,9 +187,11 @@ def _report_and_look(process: Process) -> set[int]:
                 "pid": os.getpid(),
             },
         )
+        _compare(process, held, now)
+        # Also what is sent: unless its answer is awaited here, nobody awaits it (commands.take_next).
         return set(
             Command.objects.filter(
-                status=CommandStatus.QUEUED, charge_point__connection_owner=process.id, charge_point__connected=True
+                status__in=OPEN_STATUSES, charge_point__connection_owner=process.id, charge_point__connected=True
             )
             .order_by()
             .values_list("charge_point_id", flat=True)
@@ -168,10 +199,32 @@ def _report_and_look(process: Process) -> set[int]:
         )
 
 
+def _compare(process: Process, held: set[tuple[int, int]], now: datetime) -> None:
+    """Make the rows say of this process's charge points what its sockets say; `held` has their ids and generations."""
+    shown_here = ChargePoint.objects.filter(connection_owner=process.id, connected=True).order_by()
+    if not process.suspects and shown_here.count() == len(held):
+        return
+    shown = set(shown_here.values_list("pk", "connection_generation"))
+    differing = shown ^ held
+    certain, process.suspects = differing & process.suspects, differing - process.suspects
+    for pk, generation in certain - held:
+        shown_here.filter(pk=pk, connection_generation=generation).update(
+            connected=False, connection_owner="", disconnected_at=now
+        )
+    away = dict(certain & held)
+    while away:
+        chunk = [away.popitem() for _ in range(min(len(away), ROWS_AT_A_TIME))]
+        rows = ChargePoint.objects.filter(pk__in=[pk for pk, _ in chunk], connected=False).order_by()
+        ours = set(rows.values_list("pk", "connection_generation")) & set(chunk)
+        rows.filter(pk__in=[pk for pk, _ in ours]).update(connected=True, connection_owner=process.id)
+
+
 def forget_dead_processes(now: datetime) -> int:
     """Mark the charge points of processes that stopped reporting as disconnected; the number of charge points."""
     with platform_scope():
-        alive = ServerProcess.objects.filter(alive_at__gte=now - DEAD_AFTER).values_list("id", flat=True)
+        # A report from the future is from before the clock was set back.
+        reported = ServerProcess.objects.filter(alive_at__gte=now - DEAD_AFTER, alive_at__lte=now + DEAD_AFTER)
+        alive = reported.values_list("id", flat=True)
         lost = (
             ChargePoint.objects.filter(connected=True)
             .exclude(connection_owner__in=list(alive))
@@ -181,25 +234,75 @@ def forget_dead_processes(now: datetime) -> int:
     return lost
 
 
-async def drain() -> None:
-    """Take no new connections, and close the open ones spread over time, so that they do not return all at once."""
+# --- the end of the process -------------------------------------------------------------------------------------------
+async def stop_soon(seconds: float) -> None:
+    """Say that this process is stopping, and go on as before for `seconds`: who balances has to see it first."""
     process = _process()
-    process.draining = True
+    process.stopping = True
+    await _pause(process, seconds)
+
+
+def hurry() -> None:
+    """Whoever stops this process does not want to wait: no pauses any more, and no waiting for charge points."""
+    _process().hurried.set()
+
+
+async def drain() -> None:
+    """Take no new connections, and close the open ones spread over time, so that they do not return all at once.
+
+    What a charge point asked is answered before its close frame, and its answer to a command of ours is waited for;
+    both for three quarters of CSMS_SHUTDOWN_SECONDS at most. A second call returns at once.
+    """
+    process = _process()
+    if process.draining:
+        return
+    process.stopping = process.draining = True
+    began, seconds = time.monotonic(), float(settings.CSMS_SHUTDOWN_SECONDS)
+    patience = began + seconds * 3 / 4
     open_now = list(process.connections.values())
-    pause = min(1.0 / CLOSES_PER_SECOND, settings.CSMS_SHUTDOWN_SECONDS / 2 / max(1, len(open_now)))
-    for consumer in open_now:
-        try:
-            await consumer.close_for_restart()
-        except RuntimeError:
-            logger.debug("A connection closed by itself while draining")
-        await asyncio.sleep(pause)
-    if process.connections:
+    spread = min(len(open_now) / CLOSES_PER_SECOND, seconds / 2)
+    leaving: dict[Connection, asyncio.Task[None]] = {}
+    for number, consumer in enumerate(open_now):
+        await _pause(process, began + spread * number / len(open_now) - time.monotonic())
+        leaving[consumer] = asyncio.create_task(_let_go(process, consumer, patience))
+    while process.connections and time.monotonic() < began + seconds * 4 / 5:
+        # Those whose handshake was under way when this began.
+        for consumer in set(process.connections.values()) - set(leaving):
+            leaving[consumer] = asyncio.create_task(_let_go(process, consumer, patience))
         process.emptied.clear()
         with suppress(TimeoutError):
-            await asyncio.wait_for(process.emptied.wait(), settings.CSMS_SHUTDOWN_SECONDS / 2)
+            await asyncio.wait_for(process.emptied.wait(), LOOK_AGAIN_SECONDS)
+    if leaving:
+        await asyncio.wait(leaving.values(), timeout=seconds / 20)
     if process.housekeeping is not None:
         process.housekeeping.cancel()
-    await in_handshake_thread(lambda: _report_gone(process.id))
+    try:
+        left = began + seconds * 17 / 20 - time.monotonic()
+        await asyncio.wait_for(in_handshake_thread(lambda: _report_gone(process.id)), left)
+    except (DatabaseError, TimeoutError) as error:
+        logger.warning("The end of this process was not recorded (%s); others notice within a minute.", error)
+
+
+async def _pause(process: Process, seconds: float) -> None:
+    """Wait, unless in a hurry. What is shorter than the clock of the event loop can measure adds up to the next."""
+    if seconds > SHORTEST_PAUSE_SECONDS:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(process.hurried.wait(), seconds)
+
+
+async def _let_go(process: Process, consumer: Connection, patience: float) -> None:
+    """Close a connection when nothing is in hand there, at `patience` (monotonic) at the latest."""
+    pause = SHORTEST_PAUSE_SECONDS
+    while consumer.answering or (consumer.asking and not process.hurried.is_set()):
+        left = patience - time.monotonic()
+        if left <= 0:
+            break
+        await asyncio.sleep(min(pause, left))
+        pause = min(pause * 2, LOOK_AGAIN_SECONDS)
+    try:
+        await consumer.close_for_restart()
+    except (OSError, RuntimeError):
+        logger.debug("A connection closed by itself while draining")
 
 
 def _report_gone(process_id: str) -> None:
@@ -249,6 +352,7 @@ def client_roots() -> str:
 def tls_failed(failure: Any) -> None:
     """Report a TLS handshake that failed: there is no identity yet, only an address (csms.tls.Failure)."""
     logger.info("TLS handshake failed: %s (%s), from %s", failure.reason, failure.detail, failure.address)
+    counting.tls_failed(failure.reason)
     minute = int(time.monotonic() // 60)
     if _told.get("minute") != minute:
         _told.clear()

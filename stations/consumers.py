@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
 from time import monotonic
@@ -18,13 +19,18 @@ from uuid import uuid4
 from channels.consumer import AsyncConsumer, get_handler_name
 from channels.exceptions import StopConsumer
 from channels.layers import get_channel_layer
+from django.conf import settings
 
+from csms import logs
+from csms.metrics import counting
 from csms.ocppj import session as ocppj
 from csms.ocppj.errors import OcppError
 from csms.ocppj.session import Session
 from stations import commands, connections, dispatch, doorkeeper, handshake
 from stations.models.message import MessageType
 from stations.ocpp.remote_trigger import TRIGGERS, awaited_action
+from stations.pace import Pace
+from stations.security_events import babbles
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +45,7 @@ class ChargePointConsumer(AsyncConsumer):
     session: Session
     link: dispatch.Link
     _open = False
+    _pace: Pace | None = None
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Hand over frames as they come, and doorbells beside them.
@@ -47,6 +54,7 @@ class ChargePointConsumer(AsyncConsumer):
         in a thread; this consumer has none: lanes and handshakes look after theirs.
         """
         self.scope, self.base_send = scope, send
+        logs.begin_conversation()
         self.channel_layer = get_channel_layer()
         self.channel_name = await self.channel_layer.new_channel()
         doorbells = asyncio.get_running_loop().create_task(self._listen())
@@ -79,22 +87,29 @@ class ChargePointConsumer(AsyncConsumer):
     async def websocket_connect(self, message: dict[str, Any]) -> None:
         """Refuse before the upgrade, or accept and listen to the doorbell."""
         connections.start_housekeeping()
+        began = monotonic()
         if connections.draining():
+            counting.handshake("draining", None)
             await self._refuse(handshake.REFUSALS["draining"])
             return
         request = handshake.read(self.scope)
+        logs.know(tenant=request.tenant_slug, charge_point=request.identity)
         decision = await doorkeeper.of_this_loop().decide(request)
+        counting.handshake(getattr(decision, "reason", counting.ACCEPTED), monotonic() - began)
         if isinstance(decision, handshake.Refusal):
             await self._refuse(decision)
             return
         self.link, self._open = decision.link, True
         self.session = Session(strict=decision.strict, call_timeout_seconds=float(decision.call_timeout_seconds))
+        rate = settings.CSMS_FRAMES_PER_SECOND
+        self._pace = Pace(rate, began) if rate else None
         self._pumping = asyncio.Lock()
         self._timer: asyncio.TimerHandle | None = None
         self._may_pump = not decision.has_commands
         self._closing = False
         self._sent_at: datetime | None = None
         self._noted: set[tuple[str, str]] = set()
+        self._logged: asyncio.Future[dispatch.Outcome] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         await self.channel_layer.group_add(commands.group_name(self.link.charge_point_id), self.channel_name)
         connections.add(self.link, self)
@@ -119,32 +134,49 @@ class ChargePointConsumer(AsyncConsumer):
         text = message.get("text")
         frame: str | bytes = text if text is not None else message.get("bytes") or b""
         received_at, arrived = datetime.now(UTC), monotonic()
+        if self._pace is not None and (delay := self._pace.delay(arrived)):
+            await self._slow_down(delay, arrived)
         for event in self.session.receive(frame, arrived):
-            await self._take(event, received_at, arrived)
-        await self._flush()
-
-    async def _take(self, event: Any, received_at: datetime, arrived: float) -> None:
-        if isinstance(event, ocppj.CallReceived):
-            call = dispatch.InboundCall(
-                self.link,
-                str(event.message_id),
-                event.action,
-                event.req,
-                event.payload,
-                self._new_deviations(event),
-                received_at,
-                arrived,
-            )
-            outcome = await dispatch.answer(call)
-            if isinstance(outcome.result, OcppError):
-                self.session.send_error(event.message_id, outcome.result)
+            if isinstance(event, ocppj.CallReceived):
+                await self._answer(event, received_at, arrived)
             else:
-                self.session.send_result(event.message_id, outcome.result)
-            await self._flush()
-            self._first_frame_is_over()
-            if outcome.superseded:
-                await self._close(NORMAL_CLOSURE)
-        elif isinstance(event, ocppj.CallAnswered):
+                await self._take(event, received_at)
+                await self._flush()
+                if self._logged is not None:
+                    # Whoever babbles waits for its rows; else they pile up in the lane, before everybody's answers.
+                    await self._logged
+                    self._logged = None
+
+    async def _slow_down(self, seconds: float, now: float) -> None:
+        """Let a charge point that talks too much wait, and tell the operator."""
+        if self._pace is not None and self._pace.to_report(now):
+            await dispatch.run(self.link, babbles)
+        counting.frame_delayed()
+        await asyncio.sleep(seconds)
+
+    async def _answer(self, event: ocppj.CallReceived, received_at: datetime, arrived: float) -> None:
+        call = dispatch.InboundCall(
+            self.link,
+            str(event.message_id),
+            event.action,
+            event.req,
+            event.payload,
+            self._new_deviations(event) if event.deviations else [],
+            received_at,
+            arrived,
+        )
+        outcome = await dispatch.answer(call)
+        if isinstance(outcome.result, OcppError):
+            self.session.send_error(event.message_id, outcome.result)
+        else:
+            self.session.send_result(event.message_id, outcome.result)
+        await self._flush()
+        self._first_frame_is_over()
+        if outcome.superseded:
+            await self._close(NORMAL_CLOSURE)
+
+    async def _take(self, event: Any, received_at: datetime) -> None:
+        if isinstance(event, ocppj.CallAnswered):
             function = partial(
                 commands.answered, message_id=str(event.message_id), payload=event.payload, late=event.late
             )
@@ -201,7 +233,8 @@ class ChargePointConsumer(AsyncConsumer):
         error: str = "",
         latency_ms: float | None = None,
     ) -> None:
-        dispatch.log(dispatch.LogEntry(self.link, incoming, kind, action, message_id, payload, at, latency_ms, error))
+        entry = dispatch.LogEntry(self.link, incoming, kind, action, message_id, payload, at, latency_ms, error)
+        self._logged = dispatch.log(entry)
 
     # --- frames out --------------------------------------------------------------------------------------------------
     async def _flush(self) -> None:
@@ -213,6 +246,8 @@ class ChargePointConsumer(AsyncConsumer):
         async with self._pumping:
             if not self._open or self._closing or not self._may_pump or self.session.outstanding is not None:
                 return
+            if connections.draining():
+                return  # Whoever has the charge point next sends it, and is there for the answer.
             message_id = str(uuid4())
             take = partial(commands.take_next, generation=self.link.generation, message_id=message_id)
             outcome = await dispatch.run(self.link, take)
@@ -243,6 +278,7 @@ class ChargePointConsumer(AsyncConsumer):
         for event in self.session.tick(monotonic()):
             if not isinstance(event, ocppj.CallTimedOut):
                 continue
+            counting.call_timed_out(event.action)
             await dispatch.run(self.link, partial(commands.timed_out, message_id=str(event.message_id)))
         await self._pump()
         self._set_timer()
@@ -260,8 +296,10 @@ class ChargePointConsumer(AsyncConsumer):
 
     def _spawned(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
-        if not task.cancelled() and task.exception() is not None:
-            logger.error("Background work of a connection failed", exc_info=task.exception())
+        error = None if task.cancelled() else task.exception()
+        # An OSError is a line that was lost meanwhile (ASGI's websocket.send); its websocket.disconnect is on the way.
+        if error is not None and not isinstance(error, OSError):
+            logger.error("Background work of a connection failed", exc_info=error)
 
     # --- doorbells ---------------------------------------------------------------------------------------------------
     async def charge_point_ring(self, message: dict[str, Any]) -> None:
@@ -282,11 +320,22 @@ class ChargePointConsumer(AsyncConsumer):
         """The server is stopping; the charge point will come back to another process or the next one."""
         await self._close(SERVICE_RESTART)
 
+    @property
+    def answering(self) -> bool:
+        """Whether the charge point has asked something that is not answered yet."""
+        return self.session.pending_calls > 0
+
+    @property
+    def asking(self) -> bool:
+        """Whether an answer to a command of ours is to come."""
+        return self.session.outstanding is not None
+
     # --- the end -----------------------------------------------------------------------------------------------------
     async def _close(self, code: int) -> None:
         if not self._closing:
             self._closing = True
-            await self.send({"type": "websocket.close", "code": code})
+            with suppress(OSError):  # The line is lost already.
+                await self.send({"type": "websocket.close", "code": code})
 
     async def websocket_disconnect(self, message: dict[str, Any]) -> None:
         await self._leave()
@@ -300,4 +349,5 @@ class ChargePointConsumer(AsyncConsumer):
                 self._timer.cancel()
             connections.remove(link, self)
             await self.channel_layer.group_discard(commands.group_name(link.charge_point_id), self.channel_name)
-            await dispatch.run(link, partial(handshake.release, generation=link.generation))
+            lost = self.scope.get("extensions", {}).get("lost", "")
+            await dispatch.run(link, partial(handshake.release, generation=link.generation, lost=lost))

@@ -77,6 +77,22 @@ def matches(stored: str, presented: bytes, *, accept_hexadecimal: bool) -> bool:
     return which([stored], presented, accept_hexadecimal=accept_hexadecimal) is not None
 
 
+def quickly(stored: str, presented: bytes) -> bool | None:
+    """Whether `presented`, or the bytes whose hexadecimal digits it is, is the password behind `stored`; None when that
+    takes a slow hash to tell."""
+    scheme, _, rest = stored.partition("$")
+    if scheme != "sha256":
+        return None
+    salt, _, digest = rest.partition("$")
+    candidates = [presented]
+    if HEXADECIMAL.match(presented) and len(presented) % 2 == 0:
+        candidates.append(bytes.fromhex(presented.decode()))
+    return any(
+        hmac.compare_digest(_digest(scheme, bytes.fromhex(salt), candidate), bytes.fromhex(digest))
+        for candidate in candidates
+    )
+
+
 def which(stored: Sequence[str], presented: bytes, *, accept_hexadecimal: bool) -> int | None:
     """The index of the first of `stored` that `presented` is the password of; None when it is none of them."""
     candidates = [presented]

@@ -3,8 +3,8 @@
 Context: an answer may leave only after COMMIT, and one commit a message gives a fifth of the rate that a disk and a
 core allow. A process has one thread for the database unless told otherwise, and a slow hop delays every station.
 Choice: a process has a few lanes, each with its own thread and connection. A charge point always uses the same lane,
-so its order holds. A lane takes whatever waits, answers it in one transaction (`answer_batch`), commits, and wakes all
-who wait; what arrives meanwhile is the next batch. No timer: an idle lane answers at once.
+so its order holds. A lane takes of what waits, answers it in one transaction (`answer_batch`), commits, and wakes all
+who asked; what arrives meanwhile is for the next batch. No timer: an idle lane answers at once.
 Consequence: one bad message could hurt its neighbours, so a batch that fails is rolled back and run again one by one;
 calls are grouped by tenant and each group runs in its own scope, so that row-level security checks every row.
 """
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 import uuid
 from collections import deque
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from time import monotonic
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -28,6 +30,8 @@ from zlib import crc32
 from django.conf import settings
 from django.db import DatabaseError, IntegrityError, InterfaceError, OperationalError, connection, transaction
 
+from csms import logs
+from csms.metrics import lane as lane_figures
 from csms.ocppj.errors import InternalError, NotSupported, OcppError, SecurityError
 from csms.ocppj.frames import dumps
 from csms.ocppj.payloads import result_payload
@@ -115,49 +119,74 @@ Item = InboundCall | Work | LogEntry
 
 
 # --- lanes ------------------------------------------------------------------------------------------------------------
+Waiting = tuple[Item, "asyncio.Future[Outcome]"]
+
+
 class Lane:
-    """One thread with one database connection, and the items that wait for it."""
+    """One thread with one database connection, and the items that wait for it.
+
+    The thread takes a batch as soon as it is done with the last one, without asking the event loop, which meanwhile
+    sends answers and reads what comes.
+
+    How many it takes: the mean of its last batch and of all that wait. Were it all, charge points would march in step:
+    one that asks a moment before the others is a batch of its own, they are the next, and then the lane idles while
+    they get their answers and ask again. With the mean two halves take turns, one in the lane, the other on the wire.
+    """
 
     def __init__(self, name: str, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._executor = ThreadPoolExecutor(1, thread_name_prefix=name)
-        self._waiting: deque[tuple[Item, asyncio.Future[Outcome]]] = deque()
+        self._lock = threading.Lock()
+        self._waiting: deque[Waiting] = deque()
         self._running = False
+        self._last = 0
 
     def submit(self, item: Item) -> asyncio.Future[Outcome]:
+        """Let `item` wait its turn; from the event loop's thread."""
         future: asyncio.Future[Outcome] = self._loop.create_future()
-        self._waiting.append((item, future))
-        if not self._running:
-            self._running = True
-            self._next()
+        with self._lock:
+            self._waiting.append((item, future))
+            starts, self._running = not self._running, True
+        if starts:
+            self._executor.submit(self._run)
         return future
 
     @property
     def depth(self) -> int:
         return len(self._waiting)
 
-    def _next(self) -> None:
-        size = min(len(self._waiting), settings.CSMS_LANE_BATCH_SIZE)
-        taken = [self._waiting.popleft() for _ in range(size)]
-        run = self._loop.run_in_executor(self._executor, answer_batch, [item for item, _ in taken])
-        run.add_done_callback(lambda done: self._done(taken, done))
+    def _take(self) -> list[Waiting]:
+        """The next batch; an empty one ends the thread's work until `submit` starts it again."""
+        with self._lock:
+            waiting = len(self._waiting)
+            self._last = min(waiting, (waiting + self._last + 1) // 2, settings.CSMS_LANE_BATCH_SIZE)
+            self._running = waiting > 0
+            return [self._waiting.popleft() for _ in range(self._last)]
 
-    def _done(self, taken: list[tuple[Item, asyncio.Future[Outcome]]], done: asyncio.Future[list[Outcome]]) -> None:
-        # The next batch starts before this one's answers are sent: the database works while the loop writes sockets.
-        if self._waiting:
-            self._next()
-        else:
-            self._running = False
-        error = None if done.cancelled() else done.exception()
-        for index, (_, future) in enumerate(taken):
-            if future.done():
-                continue
-            if done.cancelled():
-                future.cancel()
-            elif error is not None:
-                future.set_exception(error)
-            else:
-                future.set_result(done.result()[index])
+    def _run(self) -> None:
+        """In the lane's thread: answer batches until nobody waits."""
+        while taken := self._take():
+            try:
+                done = partial(_resolve, taken, answer_batch([item for item, _ in taken]))
+            except BaseException as error:
+                logger.exception("A batch of %d failed as a whole", len(taken))
+                done = partial(_fail, taken, error)
+            try:
+                self._loop.call_soon_threadsafe(done)
+            except RuntimeError:
+                logger.debug("The event loop was closed before %d answers", len(taken))
+
+
+def _resolve(taken: list[Waiting], outcomes: list[Outcome]) -> None:
+    for (_, future), outcome in zip(taken, outcomes, strict=True):
+        if not future.done():
+            future.set_result(outcome)
+
+
+def _fail(taken: list[Waiting], error: BaseException) -> None:
+    for _, future in taken:
+        if not future.done():
+            future.set_exception(error)
 
 
 _lanes: WeakKeyDictionary[asyncio.AbstractEventLoop, list[Lane]] = WeakKeyDictionary()
@@ -176,25 +205,25 @@ def _lane(link: Link) -> Lane:
     return available[crc32(link.lane_key.encode()) % len(available)]
 
 
-async def answer(call: InboundCall) -> Outcome:
-    """Answer one CALL; returns after COMMIT. `result` is a confirmation of ocpp.v16.call_result or an OcppError."""
-    return await _lane(call.link).submit(call)
+def answer(call: InboundCall) -> asyncio.Future[Outcome]:
+    """Answer one CALL; done after COMMIT. `result` is a confirmation of ocpp.v16.call_result or an OcppError."""
+    return _lane(call.link).submit(call)
 
 
-async def run(link: Link, function: Callable[[ChargePoint, datetime], Any]) -> Outcome:
-    """Run `function(charge_point, now)` in the lane of the charge point; returns after COMMIT with what it returned."""
-    return await _lane(link).submit(Work(link, function))
+def run(link: Link, function: Callable[[ChargePoint, datetime], Any]) -> asyncio.Future[Outcome]:
+    """Run `function(charge_point, now)` in the lane of the charge point; done after COMMIT, with what it returned."""
+    return _lane(link).submit(Work(link, function))
 
 
-def log(entry: LogEntry) -> None:
-    """Write a frame to the message log with the lane's next batch; nobody waits for it."""
-    _lane(entry.link).submit(entry)
+def log(entry: LogEntry) -> asyncio.Future[Outcome]:
+    """Write a frame to the message log with the lane's next batch; done after COMMIT."""
+    return _lane(entry.link).submit(entry)
 
 
 # --- one batch, in the lane's thread ----------------------------------------------------------------------------------
 def answer_batch(items: list[Item]) -> list[Outcome]:
     """Answer `items` in their order, each tenant's in one transaction; the outcomes stand in the order of the items."""
-    now = datetime.now(UTC)
+    now, begun = datetime.now(UTC), monotonic()
     groups: dict[int, list[int]] = {}
     for index, item in enumerate(items):
         groups.setdefault(item.link.tenant_id, []).append(index)
@@ -203,6 +232,8 @@ def answer_batch(items: list[Item]) -> list[Outcome]:
         with tenant_scope(tenant_id):
             for index, outcome in zip(indexes, _answer_group([items[i] for i in indexes], now), strict=True):
                 outcomes[index] = outcome
+    logs.lane.item = None
+    lane_figures.answered(items, outcomes, begun)
     return outcomes
 
 
@@ -210,10 +241,12 @@ def _answer_group(items: list[Item], now: datetime) -> list[Outcome]:
     """One tenant's items in one transaction; one by one when that fails."""
     for attempt in range(1, ATTEMPTS + 1):
         try:
-            # The round trip ends after the transaction: what the batch writes and the COMMIT leave together.
+            # The block ends after the transaction: what the batch writes leaves with the COMMIT.
             with ExitStack() as stack, transaction.atomic(), open_batch() as batch:
                 outcomes = _run_group(batch, items, now)
-                stack.enter_context(lane_sql.round_trip())
+                handled = monotonic()
+                stack.enter_context(lane_sql.with_commit())
+            lane_figures.committed(handled)
             return outcomes
         except (OperationalError, InterfaceError, IntegrityError) as error:
             # Deadlock, serialization failure, lost connection, or two processes that met on one constraint.
@@ -252,6 +285,7 @@ def _without_database(items: list[Item], failure: Exception) -> list[Outcome]:
 def _failed(item: Item, failure: Exception, now: datetime) -> Outcome:
     """A failure of ours: logged with a reference that the charge point's answer repeats, without internals."""
     reference = uuid.uuid4().hex[:12]
+    logs.lane.item = item
     logger.error("Reference %s: %s failed", reference, _describe(item), exc_info=failure)
     if not isinstance(item, InboundCall):
         return Outcome(InternalError(f"Reference {reference}"))
@@ -273,6 +307,7 @@ def _run_group(batch: Batch, items: list[Item], now: datetime) -> list[Outcome]:
     charge_points = _look_ahead(batch, items)
     outcomes = []
     for item in items:
+        logs.lane.item = item
         charge_point = charge_points.get(item.link.charge_point_id)
         if charge_point is None:
             outcomes.append(Outcome(SecurityError("This charge point is not registered any more."), superseded=True))
@@ -287,6 +322,7 @@ def _run_group(batch: Batch, items: list[Item], now: datetime) -> list[Outcome]:
         else:
             _log_entry(batch, item)
             outcomes.append(Outcome(None, superseded))
+    logs.lane.item = None
     stale = [pk for pk, charge_point in sorted(charge_points.items()) if charge_point.last_seen_is_stale(now)]
     if stale:
         ChargePoint.objects.filter(pk__in=stale).update(last_seen_at=now)

@@ -4,18 +4,20 @@ Context: judging a handshake costs queries and a slow hash, a thread's worth; as
 second would keep every thread busy, and a charge point would wait behind all of them.
 Choice: an address (or a pair of address and identity) that has reached its limit is refused here, for a few seconds,
 without thread or query. Who comes from the same address with just what it was let in with before goes straight to a
-thread. The others take turns at two threads: each address one, whatever else it has waiting; who was connected from
-there before this process began, each for itself.
+thread. The others get one of two threads while both are free and few have failed lately; else they wait in line, each
+address in its turn, and are looked through together (stations/screening.py): most of a flood ends there, before a
+websocket is made of it (csms/upgrades.py), and whoever has the right password gets a thread.
 Consequence: what is remembered here is only a hint, in this process and bounded; the limits themselves are counted in
-the cache (stations/handshake.py), and forgetting everything costs a few threads' work.
+the cache (stations/attempt_limits.py), and forgetting everything costs a few threads' work. Who waited in line is told
+of a refusal no sooner than after REFUSED_AFTER_SECONDS, so that the time does not tell which identities exist.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections import OrderedDict, deque
-from collections.abc import Awaitable, Callable
+from collections import Counter, OrderedDict, deque
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any
@@ -23,29 +25,69 @@ from weakref import WeakKeyDictionary
 
 from django.db import DatabaseError
 
-from stations import connections
-from stations.handshake import (
-    REFUSALS,
-    Accepted,
-    Refusal,
-    Request,
-    address_group,
-    credentials_digest,
-    decide,
-    is_the_same,
-    known_good,
-)
+from stations import connections, security_events
+from stations.attempt_limits import address_group, credentials_digest, is_the_same
+from stations.handshake import REFUSALS, Accepted, Refusal, Request, decide, known_good, read
+from stations.screening import UNDECIDED, Screen, Screened
+from tenants.models import Tenant
+from tenants.scope import platform_scope, tenant_scope
 
 logger = logging.getLogger(__name__)
 
 # How long a refusal for too many attempts is repeated without looking again.
 HOLD_SECONDS = 5.0
-# Of the handshake threads; the others are for those who have proved to be known, and for housekeeping.
-STRANGERS_AT_ONCE = 2
+# Of the handshake threads; the others are for those who have proved to be known, for screening, and for housekeeping.
+STRANGERS_AT_ONCE, STRANGERS_IN_A_FLOOD = 2, 1
+# So many failures are judged one by one before it counts as a flood, and so many more each second.
+FAILURES_AT_EASE, FAILURES_A_SECOND = 30.0, 5.0
+SCREENED_AT_ONCE = 64
+REFUSED_AFTER_SECONDS = 0.25
 # Whole depots come back at once, from one address. Each that waits has a socket, as it would have without us.
 WAITING_OF_ONE = 2000
 WAITING = 10_000
 REMEMBERED = 200_000
+# Refusals without a row are summed up so often; fewer than these are no flood.
+SUMMED_UP_SECONDS, FLOOD = 10.0, 100
+
+
+@dataclass(eq=False, slots=True)
+class Waiting:
+    """One in line: `turn` becomes None when it may go on, or its refusal.
+
+    To go on means to have a stranger's place; `at_gate`, to have been screened.
+    """
+
+    request: Request
+    group: Any
+    turn: asyncio.Future[Refusal | None]
+    at_gate: bool = False
+
+
+class Line:
+    """Those who wait, one of each group in turn."""
+
+    def __init__(self) -> None:
+        self._groups: OrderedDict[Any, deque[Waiting]] = OrderedDict()
+        self.length = 0
+
+    def of(self, group: Any) -> int:
+        return len(self._groups.get(group, ()))
+
+    def join(self, one: Waiting) -> None:
+        self._groups.setdefault(one.group, deque()).append(one)
+        self.length += 1
+
+    def next(self) -> Waiting | None:
+        """The next that still waits."""
+        while self._groups:
+            group, waiting = self._groups.popitem(last=False)
+            one = waiting.popleft()
+            self.length -= 1
+            if waiting:
+                self._groups[group] = waiting
+            if not one.turn.done():
+                return one
+        return None
 
 
 @dataclass(eq=False)
@@ -53,15 +95,30 @@ class Doorkeeper:
     """The handshakes of one event loop.
 
     `known`: who was let in, by tenant, identity and address, with a digest of what it showed (None: before this
-    process). `held`: until when (monotonic) such a pair, or an address, is refused.
+    process). `held`: until when (monotonic) such a pair, or an address, is refused. `arrived` wait to be screened,
+    `screened` for one of the `strangers`' threads.
     """
 
     known: dict[tuple[str, str, str], str | None] = field(default_factory=dict)
     held: dict[Any, float] = field(default_factory=dict)
     strangers: int = 0
-    waiting: OrderedDict[Any, deque[asyncio.Future[None]]] = field(default_factory=OrderedDict)
-    number_waiting: int = 0
+    arrived: Line = field(default_factory=Line)
+    screened: Line = field(default_factory=Line)
+    screen: Screen = field(default_factory=Screen)
+    # Let through at the gate, about to ask for a thread; with what they showed there.
+    passed: OrderedDict[tuple[Any, bytes | None], None] = field(default_factory=OrderedDict)
+    _at_ease: float = FAILURES_AT_EASE
+    _at_ease_since: float = 0.0
+    _held_until: float = 0.0
+    _unrecorded: Counter[str] = field(default_factory=Counter)
     _loading: asyncio.Task[None] | None = None
+    _screening: asyncio.Task[None] | None = None
+    _summing_up: asyncio.TimerHandle | None = None
+
+    @property
+    def number_waiting(self) -> int:
+        """Strangers in line."""
+        return self.arrived.length + self.screened.length
 
     async def decide(self, request: Request) -> Accepted | Refusal:
         """The decision of handshake.decide, in a thread when it is this one's turn; or a refusal that needs none."""
@@ -70,19 +127,36 @@ class Doorkeeper:
             self._loading = asyncio.get_running_loop().create_task(self._load())
         # One that leaves meanwhile takes nothing from the others.
         await asyncio.shield(self._loading)
-        pair, group = _pair(request), address_group(request.address)
-        digest = self.known.get(pair)
-        proven = is_the_same(digest, request)
-        request.known = proven or (digest is None and pair in self.known)
+        proven = self._recognize(request)
 
         def look() -> Awaitable[Any]:
             return connections.in_handshake_thread(lambda: decide(request, owner))
 
         if self._is_held(request):
+            self._leave_out(request)
             return REFUSALS["too_many_attempts"]
-        decision = await look() if proven else await self._in_turn(request, pair if request.known else group, look)
+        decision = await look() if proven else await self._in_turn(request, look)
         self._remember(request, decision)
         return decision
+
+    def at_gate(self, scope: Mapping[str, Any]) -> Refusal | asyncio.Future[Refusal | None] | None:
+        """What to do with a handshake before a websocket is made of it: refuse it, let it go on (None), or wait for
+        either. `scope` as far as handshake.read needs it."""
+        if self._loading is None or not self._loading.done():
+            return None
+        flooded = self._is_flooded() or self.arrived.length
+        if not flooded and self._held_until < monotonic():
+            return None
+        request = read(scope)
+        if self._recognize(request):
+            return None
+        if self._is_held(request):
+            self._leave_out(request)
+            return REFUSALS["too_many_attempts"]
+        if not flooded:
+            return None
+        one = self._join(request, at_gate=True)
+        return REFUSALS["busy"] if one is None else one.turn
 
     async def _load(self) -> None:
         """Who was connected before this process began; nobody when the database is away."""
@@ -91,54 +165,141 @@ class Doorkeeper:
         except DatabaseError as error:
             logger.warning("Who was connected before is not known (%s); all are strangers.", type(error).__name__)
 
+    def _recognize(self, request: Request) -> bool:
+        """Whether it shows just what it was let in with before; sets `request.known`."""
+        pair = _pair(request)
+        digest = self.known.get(pair)
+        proven = is_the_same(digest, request)
+        request.known = proven or (digest is None and pair in self.known)
+        return proven
+
     def _is_held(self, request: Request) -> bool:
         now = monotonic()
+        if self._held_until < now:
+            return False
         if self.held.get(_pair(request), 0.0) > now:
             return not is_the_same(self.known.get(_pair(request)), request)
         return not request.known and self.held.get(address_group(request.address), 0.0) > now
 
-    async def _in_turn(self, request: Request, group: Any, look: Callable[[], Awaitable[Any]]) -> Accepted | Refusal:
-        if self.strangers < STRANGERS_AT_ONCE:
+    # --- strangers ---------------------------------------------------------------------------------------------------
+    async def _in_turn(self, request: Request, look: Callable[[], Awaitable[Any]]) -> Accepted | Refusal:
+        came = monotonic()
+        at_once = self.strangers < STRANGERS_AT_ONCE and not self._is_flooded()
+        if at_once:
             self.strangers += 1
-        elif not await self._waited(group):
+            refusal = None
+        else:
+            refusal = await self._waited(request)
+        if refusal is None:
+            try:
+                decision: Accepted | Refusal
+                decision = REFUSALS["too_many_attempts"] if self._is_held(request) else await look()
+            finally:
+                self._leave()
+            if isinstance(decision, Accepted):
+                return decision
+            refusal = decision
+            self._at_ease -= 1.0
+        if not at_once:
+            await asyncio.sleep(max(0.0, came + REFUSED_AFTER_SECONDS - monotonic()))
+        return refusal
+
+    def _is_flooded(self) -> bool:
+        """Whether too many have failed lately to judge each for itself."""
+        now = monotonic()
+        self._at_ease = min(FAILURES_AT_EASE, self._at_ease + (now - self._at_ease_since) * FAILURES_A_SECOND)
+        self._at_ease_since = now
+        return self._at_ease < 1.0
+
+    def _join(self, request: Request, *, at_gate: bool = False) -> Waiting | None:
+        """Take a place in line; None when too many wait already."""
+        group = _pair(request) if request.known else address_group(request.address)
+        if self.arrived.of(group) + self.screened.of(group) >= WAITING_OF_ONE or self.number_waiting >= WAITING:
+            return None
+        loop = asyncio.get_running_loop()
+        one = Waiting(request, group, loop.create_future(), at_gate)
+        key = (_pair(request), request.authorization)
+        if key in self.passed:
+            del self.passed[key]
+            self.screened.join(one)
+            self._give_places()
+            return one
+        self.arrived.join(one)
+        if self._screening is None or self._screening.done():
+            self._screening = loop.create_task(self._screen())
+        return one
+
+    async def _waited(self, request: Request) -> Refusal | None:
+        """None when the request may have a thread now, and holds a stranger's place; else why it may not."""
+        one = self._join(request)
+        if one is None:
             return REFUSALS["busy"]
         try:
-            if self._is_held(request):
-                return REFUSALS["too_many_attempts"]
-            decision: Accepted | Refusal = await look()
-            return decision
-        finally:
-            self._leave()
-
-    async def _waited(self, group: Any) -> bool:
-        """Wait for somebody's place; False when too many wait already."""
-        own = self.waiting.get(group)
-        if own is not None and (len(own) >= WAITING_OF_ONE or self.number_waiting >= WAITING):
-            return False
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.waiting.setdefault(group, deque()).append(turn)
-        self.number_waiting += 1
-        try:
-            await turn
+            return await one.turn
         except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled():
+            if one.turn.done() and not one.turn.cancelled() and one.turn.result() is None:
                 self._leave()
             raise
-        return True
+
+    async def _screen(self) -> None:
+        """Look through those who arrived, until all are screened."""
+        while self.arrived.length:
+            looked_at: list[Waiting] = []
+            while len(looked_at) < SCREENED_AT_ONCE and (one := self.arrived.next()) is not None:
+                if self._is_held(one.request):
+                    self._leave_out(one.request)
+                    one.turn.set_result(REFUSALS["too_many_attempts"])
+                else:
+                    looked_at.append(one)
+            if looked_at:
+                requests = [one.request for one in looked_at]
+                for one, screened in zip(looked_at, await self._look_through(requests), strict=True):
+                    self._sort(one, screened)
+                self._give_places()
+
+    async def _look_through(self, requests: list[Request]) -> list[Screened]:
+        try:
+            found: list[Screened] = await connections.in_handshake_thread(lambda: self.screen.look_through(requests))
+        except Exception:
+            # Nobody who waits may be forgotten; each is judged for itself.
+            logger.exception("Handshakes could not be screened")
+            return [UNDECIDED] * len(requests)
+        return found
+
+    def _sort(self, one: Waiting, screened: Screened) -> None:
+        if one.turn.done():
+            return
+        if screened.refusal is None:
+            if one.at_gate:
+                self._let_pass(one)
+            else:
+                self.screened.join(one)
+            return
+        self._at_ease = max(0.0, self._at_ease - 1.0)
+        if not screened.recorded:
+            self._leave_out(one.request)
+        self._remember(one.request, screened.refusal)
+        one.turn.set_result(screened.refusal)
+
+    def _let_pass(self, one: Waiting) -> None:
+        if len(self.passed) >= WAITING:
+            # It went away before it asked; whoever is forgotten here is screened once more.
+            self.passed.popitem(last=False)
+        self.passed[_pair(one.request), one.request.authorization] = None
+        one.turn.set_result(None)
 
     def _leave(self) -> None:
-        """Give the place to the next, one of each group in turn."""
-        while self.waiting:
-            group, turns = self.waiting.popitem(last=False)
-            turn = turns.popleft()
-            self.number_waiting -= 1
-            if turns:
-                self.waiting[group] = turns
-            if not turn.done():
-                turn.set_result(None)
-                return
+        """Give up a stranger's place."""
         self.strangers -= 1
+        self._give_places()
 
+    def _give_places(self) -> None:
+        places = STRANGERS_IN_A_FLOOD if self._is_flooded() else STRANGERS_AT_ONCE
+        while self.strangers < places and (one := self.screened.next()) is not None:
+            self.strangers += 1
+            one.turn.set_result(None)
+
+    # --- what is remembered ------------------------------------------------------------------------------------------
     def _remember(self, request: Request, decision: Accepted | Refusal) -> None:
         if isinstance(decision, Accepted):
             if len(self.known) >= REMEMBERED:
@@ -148,7 +309,37 @@ class Doorkeeper:
             if len(self.held) >= REMEMBERED:
                 self.held.clear()
             key: Any = address_group(request.address) if decision.of_address else _pair(request)
-            self.held[key] = monotonic() + HOLD_SECONDS
+            self._held_until = self.held[key] = monotonic() + HOLD_SECONDS
+
+    def _leave_out(self, request: Request) -> None:
+        """Count a refusal that has no row, to be summed up."""
+        self._unrecorded[request.tenant_slug] += 1
+        if self._summing_up is None:
+            self._summing_up = asyncio.get_running_loop().call_later(SUMMED_UP_SECONDS, self._sum_up)
+
+    def _sum_up(self) -> None:
+        self._summing_up = None
+        counted, self._unrecorded = self._unrecorded, Counter()
+        floods = {slug: count for slug, count in counted.items() if count >= FLOOD}
+        if floods:
+            logger.warning("Handshakes refused without a row of their own within %s s: %s", SUMMED_UP_SECONDS, floods)
+            asyncio.get_running_loop().create_task(_note_floods(floods))
+
+
+async def _note_floods(floods: dict[str, int]) -> None:
+    try:
+        await connections.in_handshake_thread(lambda: note_floods(floods))
+    except DatabaseError as error:
+        logger.warning("A flood of handshakes was not kept (%s)", type(error).__name__)
+
+
+def note_floods(floods: dict[str, int]) -> None:
+    """Keep, for each tenant by its slug, how many bad handshakes have no row; slugs of no one are left out."""
+    with platform_scope():
+        tenants = Tenant.objects.in_bulk(list(floods), field_name="slug")
+    for slug, tenant in tenants.items():
+        with tenant_scope(tenant.pk):
+            security_events.note("handshake_flood", times=floods[slug])
 
 
 def _pair(request: Request) -> tuple[str, str, str]:

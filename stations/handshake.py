@@ -14,24 +14,20 @@ from __future__ import annotations
 
 import base64
 import binascii
-import hmac
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from ipaddress import ip_address, ip_network
 from math import ceil
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
-from django.conf import settings
-from django.core.cache import cache
 from django.core.exceptions import ValidationError
 from django.db import DatabaseError, IntegrityError, transaction
 from django.db.models import F
 
 from csms.proxies import peer, tls_facts
-from stations import commands, credentials, passwords, rivals, security_events, security_profiles
+from stations import attempt_limits, commands, credentials, passwords, rivals, security_events, security_profiles
 from stations.certificates import paths, presented
 from stations.dispatch import Link
 from stations.models import ChargePoint, ConnectionAttempt, PasswordChange
@@ -42,8 +38,6 @@ from tenants.scope import platform_scope, tenant_scope
 logger = logging.getLogger(__name__)
 
 SUBPROTOCOL = "ocpp1.6"
-WINDOW_SECONDS = 60
-KNOWN_GOOD_SECONDS = 24 * 3600
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +124,7 @@ REFUSALS = {
                 ((b"retry-after", b"30"),)),
     )
 }  # fmt: skip
+ADDRESS_HELD = replace(REFUSALS["too_many_attempts"], of_address=True)
 
 
 class Refused(Exception):
@@ -226,18 +221,18 @@ def decide(request: Request, owner: str) -> Accepted | Refusal:
 
 def _decide(tenant: Tenant, request: Request, owner: str) -> Accepted | Refusal:
     now = datetime.now(UTC)
-    limit = _limit_reached(tenant, request)
+    limit = attempt_limits.limit_reached(tenant, request)
     if limit is not None:
         return _held_up(request, limit, now)
     charge_point = ChargePoint.objects.filter(identity=request.identity).first() if request.path_is_valid else None
-    profile = _presented_profile(request)
+    profile = presented_profile(request)
     try:
-        subprotocol = _subprotocol(request, charge_point)
+        subprotocol = chosen_subprotocol(request, charge_point)
         charge_point = _authenticated(tenant, request, charge_point, profile)
     except Refused as refused:
         if refused.refusal.status in (401, 404):
-            _count_failure(tenant, request)
-        _record(request, charge_point, profile, refused.refusal, now)
+            attempt_limits.count_failure(tenant, request)
+        record(request, charge_point, profile, refused.refusal, now)
         logger.info(
             "Handshake refused: %s, identity %r of tenant %s from %s",
             refused.refusal.reason, request.identity, tenant.slug, request.address,
@@ -247,7 +242,7 @@ def _decide(tenant: Tenant, request: Request, owner: str) -> Accepted | Refusal:
     if pause is not None:
         return _put_off(charge_point, request, profile, pause, now)
     generation, has_commands = _take_over(charge_point, request, profile, owner, now)
-    cache_safely(lambda: cache.set(_good_key(tenant, request), credentials_digest(request), KNOWN_GOOD_SECONDS))
+    attempt_limits.note_good(tenant, request)
     return Accepted(
         link=Link(tenant.pk, charge_point.pk, generation, f"{tenant.slug}/{request.identity}"),
         subprotocol=subprotocol,
@@ -257,7 +252,7 @@ def _decide(tenant: Tenant, request: Request, owner: str) -> Accepted | Refusal:
     )
 
 
-def _presented_profile(request: Request) -> SecurityProfile:
+def presented_profile(request: Request) -> SecurityProfile:
     if request.tls.get("client_cert_chain") or request.tls.get("client_cert"):
         return SecurityProfile.TLS_CLIENT_CERTIFICATE
     if request.authorization is None:
@@ -265,7 +260,7 @@ def _presented_profile(request: Request) -> SecurityProfile:
     return SecurityProfile.TLS_BASIC if request.secure else SecurityProfile.BASIC
 
 
-def _subprotocol(request: Request, charge_point: ChargePoint | None) -> str | None:
+def chosen_subprotocol(request: Request, charge_point: ChargePoint | None) -> str | None:
     """The subprotocol to answer with; None means an upgrade without the header. Case 088: refuse without an upgrade."""
     if not request.path_is_valid:
         raise Refused("bad_path")
@@ -284,10 +279,10 @@ def _authenticated(
     """The charge point that has proved to be the one it claims; else raises Refused."""
     by_certificate = SecurityProfile.TLS_CLIENT_CERTIFICATE
     if charge_point is None:
-        return _admitted(tenant, request, profile, None if profile == by_certificate else _password(request))
+        return _admitted(tenant, request, profile, None if profile == by_certificate else given_password(request))
     required = SecurityProfile(security_profiles.expected(charge_point, profile))
     # With a certificate nobody asks for a password, nor looks at one.
-    password = None if profile == required == by_certificate else _password(request)
+    password = None if profile == required == by_certificate else given_password(request)
     by_password = (SecurityProfile.BASIC, SecurityProfile.TLS_BASIC)
     if required in by_password and ":" in request.identity:
         raise Refused("colon_in_identity")
@@ -321,8 +316,11 @@ def _judge_certificate(request: Request, charge_point: ChargePoint) -> None:
         raise Refused(error.reason) from None
 
 
-def _password(request: Request) -> bytes | None:
-    """The password presented, as bytes; None without an Authorization header. The user name must be the identity."""
+def given_password(request: Request) -> bytes | None:
+    """The password presented, as bytes; None without an Authorization header. Raises Refused.
+
+    A user name that is not the identity is refused at once: the one who dials knows both, and learns nothing.
+    """
     if request.authorization is None:
         return None
     scheme, _, encoded = request.authorization.strip().partition(b" ")
@@ -336,7 +334,6 @@ def _password(request: Request) -> bytes | None:
     if not colon:
         raise Refused("malformed_credentials")
     if username != request.identity.encode():
-        credentials.matches(credentials.NOBODY, password, accept_hexadecimal=True)
         raise Refused("wrong_username")
     return password
 
@@ -386,7 +383,7 @@ def _put_off(
     """Keep out, for a while, the one that would replace somebody else's connection once more."""
     seconds = ceil(pause.total_seconds())
     refusal = replace(REFUSALS["contested"], headers=((b"retry-after", str(seconds).encode()),))
-    _record(request, charge_point, profile, refusal, now)
+    record(request, charge_point, profile, refusal, now)
     logger.info("Handshake put off %s s: contested, identity %r from %s", seconds, request.identity, request.address)
     return refusal
 
@@ -414,7 +411,7 @@ def _take_over(
         security_profiles.proved(charge_point, held_to)
         if request.certificate is not None:
             presented.note_use(charge_point, request.certificate, now)
-        _record(request, charge_point, profile, None, now)
+        record(request, charge_point, profile, None, now)
         # More than one step: another socket was accepted since this charge point was read.
         if charge_point.connected or generation != known_generation + 1:
             rivals.note_take_over(charge_point, now)
@@ -423,15 +420,20 @@ def _take_over(
     return generation, has_commands
 
 
-def release(charge_point: ChargePoint, now: datetime, *, generation: int) -> None:
-    """The connection of `generation` has ended; a newer one's state is not touched. Runs in the lane."""
+def release(charge_point: ChargePoint, now: datetime, *, generation: int, lost: str = "") -> None:
+    """The connection of `generation` has ended; a newer one's state is not touched. Runs in the lane.
+
+    `lost`: why, when nobody closed it (csms.websocket); kept as an event.
+    """
     commands.connection_lost(charge_point.pk, generation)
+    if lost:
+        security_events.note(lost, charge_point, address=charge_point.remote_address, now=now)
     ChargePoint.objects.filter(pk=charge_point.pk, connection_generation=generation).update(
         connected=False, connection_owner="", disconnected_at=now
     )
 
 
-def _record(
+def record(
     request: Request,
     charge_point: ChargePoint | None,
     profile: SecurityProfile,
@@ -471,89 +473,22 @@ def _printable(text: str) -> str:
 
 
 # --- attempt limits ---------------------------------------------------------------------------------------------------
-def cache_safely(action: Any) -> Any:
-    """Run a cache operation; a cache that is down must not keep charge points out."""
-    try:
-        return action()
-    except Exception as error:
-        logger.warning("Attempt limits are not kept: the cache failed (%s)", type(error).__name__)
-        return None
-
-
-def address_group(address: str) -> str:
-    """What counts as one address: of IPv6 the network, for whoever has one address there has 2**64."""
-    try:
-        found = ip_address(address)
-    except ValueError:
-        return address
-    if found.version == 6 and found.ipv4_mapped is None:
-        return str(ip_network((int(found) >> 64 << 64, 64)))
-    return str(found if found.version == 4 else found.ipv4_mapped)
-
-
-def credentials_digest(request: Request) -> str:
-    """What the one who dials shows of itself, as a keyed digest: equal only for the same password or certificate."""
-    shown = (request.authorization or b"") + b"".join(list(request.tls.get("client_cert_chain") or [])[:1])
-    return hmac.new(f"handshake\n{settings.SECRET_KEY}".encode(), shown, "sha256").hexdigest()
-
-
 def known_good() -> set[tuple[str, str, str]]:
     """Tenant, identity and address of who was connected within KNOWN_GOOD_SECONDS."""
-    since = datetime.now(UTC) - timedelta(seconds=KNOWN_GOOD_SECONDS)
+    since = datetime.now(UTC) - timedelta(seconds=attempt_limits.KNOWN_GOOD_SECONDS)
     with platform_scope():
         rows = ChargePoint.objects.filter(last_seen_at__gte=since).exclude(remote_address="").order_by("-last_seen_at")
         return set(rows.values_list("tenant__slug", "identity", "remote_address")[:100_000])
 
 
-def _pair_key(tenant: Tenant, request: Request) -> str:
-    identity = request.identity.encode().hex()[:200]
-    return f"handshake:pair:{tenant.pk}:{address_group(request.address)}:{identity}"
-
-
-def _address_key(request: Request) -> str:
-    return f"handshake:address:{address_group(request.address)}"
-
-
-def _good_key(tenant: Tenant, request: Request) -> str:
-    return _pair_key(tenant, request).replace(":pair:", ":good:")
-
-
-def _limit_reached(tenant: Tenant, request: Request) -> str | None:
-    """The counter that keeps this attempt out, or None.
-
-    Who comes with just what it was let in with before, from the same address, is no guess: neighbours behind one
-    address cannot lock it out by guessing at its identity.
-    """
-    pair, address, good = _pair_key(tenant, request), _address_key(request), _good_key(tenant, request)
-    known = cache_safely(lambda: cache.get_many([pair, address, good])) or {}
-    if is_the_same(known.get(good), request):
-        return None
-    if known.get(pair, 0) >= settings.CSMS_FAILED_ATTEMPTS_PER_IDENTITY:
-        return pair
-    if known.get(address, 0) >= settings.CSMS_FAILED_ATTEMPTS_PER_ADDRESS and not request.known:
-        return address
-    return None
-
-
-def is_the_same(digest: str | None, request: Request) -> bool:
-    """Whether the request shows what `digest` was made of."""
-    return digest is not None and hmac.compare_digest(digest, credentials_digest(request))
-
-
 def _held_up(request: Request, limit: str, now: datetime) -> Refusal:
     """Refuse without looking at anything; recorded once a minute and limit, so that a flood does not fill the table."""
-    refusal = replace(REFUSALS["too_many_attempts"], of_address=limit == _address_key(request))
-    if cache_safely(lambda: cache.add(f"{limit}:told", 1, WINDOW_SECONDS)):
+    refusal = ADDRESS_HELD if limit == attempt_limits.address_key(request) else REFUSALS["too_many_attempts"]
+    if attempt_limits.is_news(limit):
         charge_point = ChargePoint.objects.filter(identity=request.identity).first() if request.path_is_valid else None
-        _record(request, charge_point, _presented_profile(request), refusal, now)
+        record(request, charge_point, presented_profile(request), refusal, now)
         logger.info(
             "Handshake refused: %s, identity %r of tenant %s from %s",
             refusal.reason, request.identity, request.tenant_slug, request.address,
         )  # fmt: skip
     return refusal
-
-
-def _count_failure(tenant: Tenant, request: Request) -> None:
-    for key in (_pair_key(tenant, request), _address_key(request)):
-        cache_safely(lambda key=key: cache.add(key, 0, WINDOW_SECONDS))
-        cache_safely(lambda key=key: cache.incr(key))

@@ -3,9 +3,9 @@
 Context: building a query, reading its rows into models and waiting for each answer of the database in turn costs more
 than everything else that answering a message takes. While the lane's thread waits, the event loop has the interpreter,
 and each wake-up has to win it back.
-Choice: constant statements (prepared on PostgreSQL), the look-ups of a batch sent together, and its inserts sent
-together with the COMMIT. Consequence: these statements name tables and columns that the models define; a test compares
-them.
+Choice: constant statements (prepared on PostgreSQL), the look-ups of a batch sent together with its BEGIN, and its
+inserts sent together with the COMMIT: two round trips. Consequence: these statements name tables and columns that the
+models define; a test compares them.
 """
 
 from __future__ import annotations
@@ -21,25 +21,22 @@ from django.db.models.base import ModelState
 
 from stations.models import ChargePoint
 from stations.models.charge_point import LANE_COLUMNS
+from tenants.postgresql.exchange import Statement
 
 _CHARGE_POINTS = f"SELECT id, {', '.join(LANE_COLUMNS)} FROM stations_chargepoint WHERE tenant_id = %s AND id"  # noqa: S608
 _OWNERS = "SELECT id, charge_point_id FROM stations_transaction WHERE tenant_id = %s AND id"
-_ANY = {"postgresql": " = ANY(%s)", "sqlite": " IN (SELECT value FROM json_each(%s))"}
+_ONE_OF = " IN (SELECT value FROM json_each(%s))"
+_ANY = " = ANY(%s)"
+_ASK_CHARGE_POINTS, _ASK_OWNERS = Statement(_CHARGE_POINTS + _ANY), Statement(_OWNERS + _ANY)
 _NAMES = ("id", *LANE_COLUMNS)
 _TIMES = [index for index, name in enumerate(_NAMES) if name.endswith(("_at", "_until"))]
 
 
-def round_trip() -> AbstractContextManager[None]:
-    """Statements of the block go to the database together, the COMMIT too if it is among them, where it can do that."""
+def with_commit() -> AbstractContextManager[None]:
+    """What `insert_rows` is given in this block leaves together with its COMMIT, where the database can do that."""
     # What is asked of it beyond Django's own: tenants/postgresql/base.py.
     database: Any = connection
-    return database.pipeline() if connection.vendor == "postgresql" else nullcontext()
-
-
-def cursor() -> Any:
-    """A cursor for constant SQL. The caller has opened the tenant scope: row-level security checks every row."""
-    database: Any = connection
-    return database.constant_cursor() if connection.vendor == "postgresql" else database.cursor()
+    return database.with_commit() if connection.vendor == "postgresql" else nullcontext()
 
 
 def look_up(
@@ -48,20 +45,36 @@ def look_up(
     """The charge points by id, and of each transaction the id of its charge point; what does not exist is left out.
 
     A charge point has the columns that answering a message needs (LANE_COLUMNS); another one is read when it is asked
-    for, as with `only()`.
+    for, as with `only()`. The caller has opened the tenant scope: row-level security checks every row.
     """
-    one_of = _ANY[connection.vendor]
-    with cursor() as charge_points, cursor() as owners:
-        with round_trip():
-            charge_points.execute(_CHARGE_POINTS + one_of, [tenant_id, _list(charge_point_ids)])
-            if transaction_ids:
-                owners.execute(_OWNERS + one_of, [tenant_id, _list(transaction_ids)])
-        found = {row[0]: _charge_point(row) for row in charge_points.fetchall()}
-        return found, dict(owners.fetchall()) if transaction_ids else {}
+    read = _read_postgresql if connection.vendor == "postgresql" else _read_sqlite
+    charge_points, owners = read(tenant_id, charge_point_ids, transaction_ids)
+    return {row[0]: _charge_point(row) for row in charge_points}, dict(owners)
 
 
-def _list(ids: Iterable[int]) -> Any:
-    return list(ids) if connection.vendor == "postgresql" else orjson.dumps(list(ids)).decode()
+def _read_postgresql(tenant_id: int, charge_point_ids: Collection[int], transaction_ids: Collection[int]) -> Any:
+    database: Any = connection
+    tenant = str(tenant_id)
+    steps = [(_ASK_CHARGE_POINTS, (tenant, _array(charge_point_ids)))]
+    if transaction_ids:
+        steps.append((_ASK_OWNERS, (tenant, _array(transaction_ids))))
+    charge_points, *owners = database.ask(*steps)
+    return charge_points, owners[0] if owners else ()
+
+
+def _array(ids: Iterable[int]) -> str:
+    return f"{{{','.join(map(str, ids))}}}"
+
+
+def _read_sqlite(tenant_id: int, charge_point_ids: Collection[int], transaction_ids: Collection[int]) -> Any:
+    owners: Any = ()
+    with connection.cursor() as cursor:
+        cursor.execute(_CHARGE_POINTS + _ONE_OF, [tenant_id, orjson.dumps(list(charge_point_ids)).decode()])
+        charge_points = cursor.fetchall()
+        if transaction_ids:
+            cursor.execute(_OWNERS + _ONE_OF, [tenant_id, orjson.dumps(list(transaction_ids)).decode()])
+            owners = cursor.fetchall()
+    return charge_points, owners
 
 
 def _charge_point(row: tuple[Any, ...]) -> ChargePoint:

@@ -25,10 +25,14 @@ MAX_AT_ADDRESS = 200
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A kind of event: what it says to people, and whether it is an alert until somebody has acknowledged it."""
+    """A kind of event: what it says to people, and whether it is an alert until somebody has acknowledged it.
+
+    `remedy` says what to do where nothing else does: connection attempts have remedies of their own.
+    """
 
     sentence: str
     serious: bool = False
+    remedy: str = ""
 
 
 KINDS = {
@@ -43,6 +47,7 @@ KINDS = {
     "profile_too_low": Kind("It used a lower security profile than the one in force.", serious=True),
     "profile_differs": Kind("It used another security profile than the one set."),
     "profile_not_allowed": Kind("It used a security profile that the tenant does not allow."),
+    "handshake_flood": Kind("Bad handshakes came faster than each can have a row of its own.", serious=True),
     "contested": Kind("Two that have this identity replace each other again and again.", serious=True),
     "certificate_missing": Kind("It presented no certificate."),
     "certificate_expired": Kind("Its certificate has expired."),
@@ -55,13 +60,28 @@ KINDS = {
     "certificate_organization": Kind("The O of its certificate is not the organization of the authority."),
     "certificate_unreadable": Kind("Its certificate could not be read."),
     # TLS, before there is an identity.
-    "tls_version": Kind("It offered no TLS version that is allowed."),
-    "tls_no_suite": Kind("It offered no cipher suite that is allowed."),
-    "tls_no_certificate": Kind("It presented no certificate."),
-    "tls_certificate_expired": Kind("Its certificate has expired."),
-    "tls_certificate_not_yet_valid": Kind("Its certificate is not valid yet."),
-    "tls_untrusted_certificate": Kind("Nobody trusted here issued its certificate."),
-    "tls_our_certificate_refused": Kind("It did not trust our certificate."),
+    "tls_version": Kind(
+        "It offered no TLS version that is allowed.", remedy="Update its firmware, or set it to TLS 1.2 or newer."
+    ),
+    "tls_no_suite": Kind(
+        "It offered no cipher suite that is allowed.", remedy="Update its firmware, or enable suites with AES-GCM."
+    ),
+    "tls_no_certificate": Kind(
+        "It presented no certificate.", remedy="Give it a certificate, or let it dial the port for passwords."
+    ),
+    "tls_certificate_expired": Kind(
+        "Its certificate has expired.", remedy="Renew the certificate over a lower security profile."
+    ),
+    "tls_certificate_not_yet_valid": Kind(
+        "Its certificate is not valid yet.", remedy="Check the clock of whoever issued it, or wait until it is valid."
+    ),
+    "tls_untrusted_certificate": Kind(
+        "Nobody trusted here issued its certificate.",
+        remedy="Import the root certificate of its issuer here, or renew the certificate.",
+    ),
+    "tls_our_certificate_refused": Kind(
+        "It did not trust our certificate.", remedy="Install the root certificate of this server at the charge point."
+    ),
     "tls_failed": Kind("The TLS handshake failed."),
     # What people and charge points changed.
     "password_changed": Kind("The password was changed."),
@@ -69,6 +89,14 @@ KINDS = {
     "security_profile_lowered": Kind("An administrator lowered the security profile.", serious=True),
     "certificate_issued": Kind("A certificate was issued."),
     "certificate_withdrawn": Kind("A certificate was revoked."),
+    # Connections.
+    "babbling": Kind(
+        "It sent more frames than CSMS_FRAMES_PER_SECOND allows and was slowed down.",
+        serious=True,
+        remedy="Look at its messages: it repeats itself, or its sampling interval is far too short.",
+    ),
+    "stopped_reading": Kind("It read nothing of what was sent to it, and was cut off."),
+    "unreachable": Kind("It could not be reached any more: its connection was found dead."),
     "connected_elsewhere": Kind("The identity was connected from another address at the same time."),
 }
 _UNNAMED = Kind("")
@@ -86,18 +114,19 @@ def note(
     address: str = "",
     detail: str = "",
     now: datetime | None = None,
+    times: int = 1,
 ) -> None:
     """Keep an event of ours in the open tenant, once a minute for what is alike; `detail` must hold no secret.
 
     `kind` is a stable name, of KINDS or another. `identity` is what the caller claimed to be, that of `charge_point`
-    when left out.
+    when left out. `times`: how many that are alike this one stands for.
     """
     now = now or datetime.now(UTC)
     identity = (identity or (charge_point.identity if charge_point is not None else ""))[:255]
     owner = None if charge_point is None else charge_point.pk
     minute = now.replace(second=0, microsecond=0)
     digest = digest_of(EventSource.CSMS.value, kind, owner, identity, address, minute.isoformat())
-    if SecurityEvent.objects.filter(digest=digest).update(times=F("times") + 1, last_at=now):
+    if SecurityEvent.objects.filter(digest=digest).update(times=F("times") + times, last_at=now):
         return
     event = SecurityEvent(
         charge_point=charge_point,
@@ -110,10 +139,16 @@ def note(
         identity=identity,
         address=address[:64],
         last_at=now,
+        times=times,
         digest=digest,
     )
     # Of two processes at the same moment one makes the row.
     SecurityEvent.objects.bulk_create([event], ignore_conflicts=True)
+
+
+def babbles(charge_point: ChargePoint, now: datetime) -> None:
+    """Keep that a charge point talks so much that it has to be slowed down. Runs in the lane."""
+    note("babbling", charge_point, address=charge_point.remote_address, now=now)
 
 
 def note_refusal(reason: str, charge_point: ChargePoint | None, identity: str, address: str, now: datetime) -> None:
@@ -145,7 +180,8 @@ def note_tls_failure(reason: str, address: str, detail: str) -> None:
         by_tenant.setdefault(charge_point.tenant_id, []).append(charge_point)
     for tenant_id, charge_points in by_tenant.items():
         with tenant_scope(tenant_id):
-            note(reason, charge_points[0] if len(charge_points) == 1 else None, address=address, detail=detail)
+            said = f"{detail[:1].upper()}{detail[1:]}. {kind_of(reason).remedy}".rstrip()
+            note(reason, charge_points[0] if len(charge_points) == 1 else None, address=address, detail=said)
 
 
 def acknowledge(events: SecurityEventQuerySet | QuerySet[SecurityEvent], by: str) -> int:

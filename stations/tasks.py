@@ -3,28 +3,18 @@
 from __future__ import annotations
 
 import logging
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from celery import shared_task
 
-from stations import commands, connections, file_exchange, local_auth_lists
+from stations import commands, connections, file_exchange, local_auth_lists, retention
 from stations.certificates import issuing
-from stations.models import (
-    CertificateAuthority,
-    ConnectionAttempt,
-    LocalAuthList,
-    MeterValue,
-    OcppMessage,
-    Reservation,
-    SecurityEvent,
-)
+from stations.models import CertificateAuthority, LocalAuthList, Reservation
 from tenants.models import Tenant
 from tenants.scope import current_tenant_id, platform_scope, tenant_scope
 from tenants.tasks import TenantTask
 
 logger = logging.getLogger(__name__)
-
-ROWS_PER_DELETE = 5000
 
 
 @shared_task(base=TenantTask, platform=True, name="stations.tasks.expire_commands")
@@ -43,8 +33,14 @@ def expire_reservations() -> int:
 
 @shared_task(base=TenantTask, platform=True, name="stations.tasks.detect_offline")
 def detect_offline() -> int:
-    """Mark the charge points of server processes that died as disconnected; gives their number."""
-    return connections.forget_dead_processes(datetime.now(UTC))
+    """Mark the charge points of server processes that died as disconnected; gives their number.
+
+    Then close what was sent to charge points that are not connected any more, and not closed then.
+    """
+    disconnected = connections.forget_dead_processes(datetime.now(UTC))
+    with platform_scope():
+        commands.forget_lost()
+    return disconnected
 
 
 @shared_task(base=TenantTask, platform=True, name="stations.tasks.reconcile_local_auth_lists")
@@ -105,10 +101,18 @@ def renew_certificates_of_tenant() -> dict[str, int]:
     return {"charge_points": issuing.renew_due(datetime.now(UTC))}
 
 
+@shared_task(base=TenantTask, platform=True, name="stations.tasks.prepare_partitions")
+def prepare_partitions() -> list[str]:
+    """Make the monthly partitions of the coming months (PostgreSQL); gives the names of new ones."""
+    return [made.name for made in retention.prepare_partitions(datetime.now(UTC))]
+
+
 @shared_task(base=TenantTask, platform=True, name="stations.tasks.purge_expired_rows")
 def purge_expired_rows() -> int:
-    """Publish `purge_tenant` for every tenant; gives their number."""
+    """Drop partitions past every tenant's retention and publish `purge_tenant` for each; gives the tenants' number."""
     file_exchange.remove_broken_uploads(datetime.now(UTC))
+    for name in retention.drop_partitions(datetime.now(UTC)):
+        logger.info("Partition %s dropped: it is past the retention of every tenant", name)
     tenant_ids = list(Tenant.objects.values_list("pk", flat=True))
     for tenant_id in tenant_ids:
         with tenant_scope(tenant_id):
@@ -118,39 +122,9 @@ def purge_expired_rows() -> int:
 
 @shared_task(base=TenantTask, track=True, name="stations.tasks.purge_tenant")
 def purge_tenant() -> dict[str, int]:
-    """Delete the rows of the logs, and meter values, that are past the tenant's retention; gives rows by table."""
+    """Delete what is past the tenant's retention: logs, meter values, files without an owner; gives rows by table."""
     now = datetime.now(UTC)
     tenant = Tenant.objects.get(pk=current_tenant_id())
     # Files whose rows went with their charge point.
     orphans = file_exchange.remove_orphans(now)
-    deleted: dict[str, int] = {"files": orphans} if orphans else {}
-    if tenant.message_retention_days:
-        cutoff = now - timedelta(days=tenant.message_retention_days)
-        deleted["messages"] = _delete_before(OcppMessage, "received_at", cutoff)
-        deleted["connection_attempts"] = _delete_before(ConnectionAttempt, "at", cutoff)
-        deleted["security_events"] = _delete_before(SecurityEvent, "received_at", cutoff)
-    if tenant.meter_value_retention_days:
-        cutoff = now - timedelta(days=tenant.meter_value_retention_days)
-        deleted["meter_values"] = _delete_before(MeterValue, "received_at", cutoff)
-    return deleted
-
-
-def _delete_before(
-    model: type[OcppMessage] | type[ConnectionAttempt] | type[SecurityEvent] | type[MeterValue],
-    column: str,
-    cutoff: datetime,
-) -> int:
-    """Delete the open tenant's rows older than `cutoff`, some thousands at a time, oldest first.
-
-    Rows are written in the order of their ids, so the scan ends at the first row that is young enough; a lane that
-    writes meanwhile never waits for long.
-    """
-    total = 0
-    while True:
-        oldest = list(model.objects.order_by("pk").values_list("pk", column)[:ROWS_PER_DELETE])
-        expired = [pk for pk, at in oldest if at < cutoff]
-        if not expired:
-            return total
-        total += model.objects.filter(pk__in=expired)._raw_delete(model.objects.db)
-        if len(expired) < len(oldest):
-            return total
+    return ({"files": orphans} if orphans else {}) | retention.purge(tenant, now)

@@ -8,27 +8,37 @@ Consequence: a task published without a scope, and that is not for the platform,
 
 With `track=True` the task leaves a JobRun row: queued when published, in the publisher's transaction, then running,
 succeeded or failed. Use `delay_on_commit` when the task reads what the transaction writes; the scope is the one open at
-the call.
+the call. A job whose message the broker lost, or that could not be published, does not wait for ever: it fails, with
+the reason (`fail_lost_jobs`).
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Final
 
-from celery import current_task
+from celery import current_task, shared_task
 from celery.contrib.django.task import DjangoTask
 from celery.exceptions import Ignore, Reject, Retry
 from celery.utils import uuid
+from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
+from kombu.exceptions import OperationalError
 
 from tenants.models import JobRun, JobState
 from tenants.scope import PLATFORM, CrossTenantScope, NoTenantScope, current_scope, platform_scope, tenant_scope
 
+logger = logging.getLogger(__name__)
+
 HEADER: Final = "csms-tenant"
+LOST = "Lost: the worker that had it ended, or the broker forgot it."
+# A broker in memory has forgotten everything that was published before this process began.
+_BEGAN: Final = timezone.now()
 
 
 class TenantTask(DjangoTask):
@@ -48,7 +58,11 @@ class TenantTask(DjangoTask):
     def apply_async(self, args: Any = None, kwargs: Any = None, task_id: str | None = None, **options: Any) -> Any:
         """As Celery's. NoTenantScope when no tenant's scope is open and the task is not for the platform."""
         task_id, options = self._announce(task_id, options)
-        return super().apply_async(args, kwargs, task_id=task_id, **options)
+        try:
+            return super().apply_async(args, kwargs, task_id=task_id, **options)
+        except OperationalError as error:
+            self._not_published(task_id, options, error)
+            raise
 
     def apply(self, args: Any = None, kwargs: Any = None, task_id: str | None = None, **options: Any) -> Any:
         """As Celery's: run here and now, in the scope that is open."""
@@ -63,9 +77,21 @@ class TenantTask(DjangoTask):
     def apply_async_on_commit(
         self, args: Any = None, kwargs: Any = None, task_id: str | None = None, **options: Any
     ) -> None:
-        """Publish when the transaction commits, for the scope that is open now."""
+        """Publish when the transaction commits, for the scope that is open now.
+
+        What was committed stands when the broker cannot be reached: that is logged, and a tracked job has failed.
+        """
         task_id, options = self._announce(task_id, options)
-        transaction.on_commit(partial(super().apply_async, args, kwargs, task_id=task_id, **options))
+        publish = partial(super().apply_async, args, kwargs, task_id=task_id, **options)
+
+        def publish_or_note() -> None:
+            try:
+                publish()
+            except OperationalError as error:
+                logger.error("Task %s was not published: the broker cannot be reached (%s)", self.name, error)
+                self._not_published(task_id, options, error)
+
+        transaction.on_commit(publish_or_note)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         request = self.request
@@ -94,6 +120,11 @@ class TenantTask(DjangoTask):
                 if run.state != JobState.QUEUED:  # published again by retry()
                     run.requeue()
         return task_id, {**options, "headers": headers}
+
+    def _not_published(self, task_id: str, options: dict[str, Any], error: Exception) -> None:
+        if self.track:
+            with self._scope_of(options["headers"].get(HEADER)):
+                self._job_run(task_id).fail(error, timezone.now())
 
     def _scope_to_publish(self) -> str | int | None:
         if self.platform:
@@ -155,3 +186,18 @@ def _header_of(request: Any) -> str | int | None:
     """The header of the task that runs: workers merge message headers into the request, eager runs keep them apart."""
     value = request.get(HEADER)
     return (request.headers or {}).get(HEADER) if value is None else value
+
+
+@shared_task(base=TenantTask, platform=True, name="tenants.tasks.fail_lost_jobs")
+def fail_lost_jobs() -> int:
+    """Close jobs that have been queued or running for CSMS_JOB_LOST_SECONDS; gives their number.
+
+    One that runs all the same says so itself when it ends, and what is redelivered begins anew.
+    """
+    with platform_scope():
+        return JobRun.objects.fail_lost(_lost_before(timezone.now()), LOST, timezone.now())
+
+
+def _lost_before(now: datetime) -> datetime:
+    cutoff = now - timedelta(seconds=settings.CSMS_JOB_LOST_SECONDS)
+    return max(cutoff, _BEGAN) if settings.CELERY_BROKER_URL.startswith("memory:") else cutoff

@@ -34,7 +34,7 @@ WORKER = os.environ.get("PYTEST_XDIST_WORKER", "main")
 # first one only.
 INDIFFERENT_PATHS = (
     "csms/ocppj", "csms/certify/test_faults.py", "stations/simulator", "stations/test_composite_schedule_properties.py",
-    "billing/test_rating.py",
+    "billing/test_rating.py", "deploy/test_files.py",
 )  # fmt: skip
 # Marked tests that the lane does not run. A browser shows the same pages on any database, and costs seconds a test.
 DESELECTED_MARKERS = {"sqlite": ("postgres", "redis"), "postgres": ("sqlite", "browser")}

@@ -18,7 +18,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from sqlite3 import sqlite_version
 from typing import Any
@@ -45,6 +45,8 @@ class Database:
     version: str
     durability: str
     postmaster: psutil.Process | None = None
+    # The server that was started for this run, for those who want to kill it.
+    server: EmbeddedServer | None = None
 
     def cpu_seconds(self) -> float | None:
         """User and system time of all of PostgreSQL's processes so far, those that ended included."""
@@ -79,10 +81,12 @@ def fresh_database(choice: str, folder: Path) -> Iterator[Database]:
         return
     with ExitStack() as stack:
         url = os.environ.get("CSMS_TEST_DATABASE_URL") if choice == "postgresql" else choice
+        server = None
         if url is None:
-            url = stack.enter_context(_embedded_server())
+            server = stack.enter_context(embedded_server())
+            url = server.url
         try:
-            yield stack.enter_context(_postgresql_database(url))
+            yield replace(stack.enter_context(_postgresql_database(url)), server=server)
         except psycopg.OperationalError as error:
             raise Unavailable(f"PostgreSQL does not answer: {error}") from error
 
@@ -111,13 +115,14 @@ def _postgresql_database(url: str) -> Iterator[Database]:
             parts = parts._replace(netloc=f"{role}:{quote(password)}@{parts.hostname}:{parts.port or 5432}")
         owner = sql.SQL(" OWNER {}").format(sql.Identifier(role)) if role else sql.SQL("")
         connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)) + owner)
-        try:
-            (version,) = _row(connection, "SHOW server_version")
-            shown = [
-                f"{setting}={_row(connection, f'SHOW {setting}')[0]}" for setting in ("fsync", "synchronous_commit")
-            ]
-            yield Database("PostgreSQL", parts.geturl(), version, ", ".join(shown), _postmaster(connection, url))
-        finally:
+        (version,) = _row(connection, "SHOW server_version")
+        shown = [f"{setting}={_row(connection, f'SHOW {setting}')[0]}" for setting in ("fsync", "synchronous_commit")]
+        made = Database("PostgreSQL", parts.geturl(), version, ", ".join(shown), _postmaster(connection, url))
+    try:
+        yield made
+    finally:
+        # Anew: the server may have been restarted meanwhile.
+        with psycopg.connect(url, autocommit=True) as connection:
             connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
             if role:
                 connection.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(role)))
@@ -147,8 +152,8 @@ def _wheel_programs() -> Path | None:
 
 
 @contextmanager
-def _embedded_server() -> Iterator[str]:
-    """A PostgreSQL of the wheel's programs, stopped and removed afterwards; its superuser's URL."""
+def embedded_server() -> Iterator[EmbeddedServer]:
+    """A PostgreSQL of the wheel's programs, running; stopped and removed afterwards. Raises Unavailable."""
     programs = _wheel_programs()
     if programs is None:
         raise Unavailable(
@@ -157,66 +162,86 @@ def _embedded_server() -> Iterator[str]:
         )
     folder = Path(tempfile.mkdtemp(prefix="csms-benchmark-postgresql-"))
     try:
-        with _running_server(programs, folder) as url:
-            yield url
+        server = EmbeddedServer(programs, folder)
+        try:
+            server.start()
+            yield server
+        finally:
+            server.stop()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-@contextmanager
-def _running_server(programs: Path, folder: Path) -> Iterator[str]:
-    data, log, password_file = folder / "data", folder / "log", folder / "password"
-    password = secrets.token_hex(16)
-    password_file.touch(mode=0o600)
-    password_file.write_text(password)
-    account: dict[str, Any] = {}
-    if os.geteuid() == 0:
-        # PostgreSQL refuses to run as root; its programs may lie where only root comes.
-        nobody = pwd.getpwnam("nobody")
-        account = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
-        if not all(parent.stat().st_mode & 0o1 for parent in (programs, *programs.parents)):
-            shutil.copytree(programs.parent, folder / "programs", symlinks=True)
-            programs = folder / "programs" / programs.name
-        for path in (folder, *folder.rglob("*")):
-            os.chown(path, nobody.pw_uid, nobody.pw_gid, follow_symlinks=False)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    with log.open("ab") as output:
-        common: dict[str, Any] = {"cwd": folder, "stdin": subprocess.DEVNULL, "stdout": output, "stderr": output}
+class EmbeddedServer:
+    """A PostgreSQL with its data in `folder`, on a port it keeps; `url` is its superuser's."""
+
+    def __init__(self, programs: Path, folder: Path) -> None:
+        self._folder, self._log = folder, folder / "log"
+        self._account: dict[str, Any] = {}
+        self._server: subprocess.Popen[bytes] | None = None
+        password = secrets.token_hex(16)
+        password_file = folder / "password"
+        password_file.touch(mode=0o600)
+        password_file.write_text(password)
+        if os.geteuid() == 0:
+            # PostgreSQL refuses to run as root; its programs may lie where only root comes.
+            nobody = pwd.getpwnam("nobody")
+            self._account = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
+            if not all(parent.stat().st_mode & 0o1 for parent in (programs, *programs.parents)):
+                shutil.copytree(programs.parent, folder / "programs", symlinks=True)
+                programs = folder / "programs" / programs.name
+            for path in (folder, *folder.rglob("*")):
+                os.chown(path, nobody.pw_uid, nobody.pw_gid, follow_symlinks=False)
+        self._programs = programs
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        self.url = f"postgres://postgres:{password}@127.0.0.1:{port}/postgres"
         initialise = ["--auth=scram-sha-256", f"--pwfile={password_file}", "--username=postgres", "--encoding=UTF8"]
-        made = subprocess.run(  # noqa: S603 - a program of the wheel
-            [str(programs / "initdb"), "-D", str(data), *initialise, "--locale=C"], **common, **account, check=False
-        )
-        if made.returncode:
-            raise Unavailable(f"initdb failed: {log.read_text(errors='replace')[-2000:]}")
+        if self._launch("initdb", *initialise, "--locale=C").wait():
+            raise Unavailable(f"initdb failed: {self._last_words()}")
         options = [f"port={port}", "listen_addresses=127.0.0.1", "unix_socket_directories="]
-        arguments = [argument for option in options for argument in ("-c", option)]
-        # Of a session of its own: Ctrl-C is for the command, which then stops its servers in order.
-        server = subprocess.Popen(  # noqa: S603 - a program of the wheel
-            [str(programs / "postgres"), "-D", str(data), *arguments], start_new_session=True, **common, **account
-        )
-    url = f"postgres://postgres:{password}@127.0.0.1:{port}/postgres"
-    try:
-        _await_answer(url, server, log)
-        yield url
-    finally:
-        # "Fast": whoever is still connected is sent away.
-        server.send_signal(signal.SIGINT)
-        try:
-            server.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            server.kill()
-            server.wait()
+        self._arguments = [argument for option in options for argument in ("-c", option)]
 
+    def start(self) -> None:
+        """Start, recovering what a kill left, and wait until it answers. Raises Unavailable."""
+        self._server = self._launch("postgres", *self._arguments)
+        deadline = time.monotonic() + START_SECONDS
+        while True:
+            try:
+                psycopg.connect(self.url, connect_timeout=2).close()
+                return
+            except psycopg.OperationalError as error:
+                if self._server.poll() is not None or time.monotonic() > deadline:
+                    raise Unavailable(f"PostgreSQL does not start: {self._last_words()}") from error
+                time.sleep(0.05)
 
-def _await_answer(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + START_SECONDS
-    while True:
-        try:
-            psycopg.connect(url, connect_timeout=2).close()
+    def kill(self) -> None:
+        """Stop in immediate mode: no checkpoint, connections cut."""
+        self._end(signal.SIGQUIT)
+
+    def stop(self) -> None:
+        """Stop in fast mode: whoever is still connected is sent away."""
+        self._end(signal.SIGINT)
+
+    def _end(self, how: signal.Signals) -> None:
+        if self._server is None:
             return
-        except psycopg.OperationalError as error:
-            if server.poll() is not None or time.monotonic() > deadline:
-                raise Unavailable(f"PostgreSQL does not start: {log.read_text(errors='replace')[-2000:]}") from error
-            time.sleep(0.05)
+        self._server.send_signal(how)
+        try:
+            self._server.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._server.kill()
+            self._server.wait()
+
+    def _launch(self, program: str, *arguments: str) -> subprocess.Popen[bytes]:
+        with self._log.open("ab") as output:
+            # Of a session of its own: Ctrl-C is for the command, which then stops its servers in order.
+            return subprocess.Popen(  # noqa: S603 - a program of the wheel
+                [str(self._programs / program), "-D", str(self._folder / "data"), *arguments],
+                cwd=self._folder, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
+                **self._account,
+            )  # fmt: skip
+
+    def _last_words(self) -> str:
+        return self._log.read_text(errors="replace")[-2000:]

@@ -191,12 +191,14 @@ def _software(client: RestClient) -> dict[str, str]:
     """Names and versions: of the product as far as it tells, and of this tool."""
     software = {"Product": "not told", "Certification tool": f"csms certify {tool_version()}"}
     health = client.document("/healthz/")
+    if isinstance(health, dict) and isinstance(health.get("version"), str):
+        software["Product"] = f"CSMS {health['version']}"
+        return software
+    # Large, so it is asked for only where nothing else tells.
     document = client.document("/api/schema/", OPENAPI)
     info = document.get("info") if isinstance(document, dict) else None
     if isinstance(info, dict):
         software["Product"] = f"{info.get('title', '')} {info.get('version', '')}".strip()
-    if isinstance(health, dict) and isinstance(health.get("version"), str):
-        software["Product"] = f"CSMS {health['version']}"
     return software
 
 

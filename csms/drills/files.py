@@ -15,7 +15,6 @@ import sys
 import time
 from array import array
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,11 +23,13 @@ from urllib.parse import urlsplit
 
 from django.core.files import File
 
+from csms.benchmark import rows
 from csms.benchmark.load import meter_values
 from csms.benchmark.processes import BenchmarkError, Process, Server, environment, manage
 from csms.benchmark.station import NOW, Station, Template
-from stations import credentials, firmware
-from stations.models import ChargePoint, IdTag
+from csms.drills.fleet import leave
+from stations import firmware
+from stations.models import ChargePoint
 from tenants.models import Tenant
 from tenants.scope import tenant_scope
 
@@ -80,14 +81,8 @@ class DrillResult:
 # --- inside the database of the drill ---------------------------------------------------------------------------------
 def seed(image: Path, downloads: int, stations: int) -> dict[str, Any]:
     """A tenant with charge points and an image; who is to charge, and the paths of who is to fetch it."""
-    made = [(f"DRILL-{n:04}", credentials.generate(), f"DRILL-TAG-{n:04}") for n in range(stations)]
-    tenant = Tenant.objects.create(slug=SLUG, name="File drill")
-    with tenant_scope(tenant):
-        ChargePoint.objects.bulk_create(
-            ChargePoint(identity=identity, password_hash=credentials.hashed(password.encode(), generated=True))
-            for identity, password, _ in made
-        )
-        IdTag.objects.bulk_create(IdTag(id_tag=id_tag, key=id_tag.upper()) for _, _, id_tag in made)
+    made = rows.seed(stations, slug=SLUG, prefix="DRILL")
+    with tenant_scope(Tenant.objects.get(slug=SLUG)):
         with image.open("rb") as content:
             stored = firmware.add_image(File(content, name="firmware.bin"), "drill")
         paths = []
@@ -228,10 +223,7 @@ class _Fleet:
                 task.result()
 
     async def leave(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-            with suppress(asyncio.CancelledError, Exception):
-                await task
+        await leave(self._tasks)
         for station in self._stations:
             station.close()
 

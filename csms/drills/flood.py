@@ -1,8 +1,9 @@
-"""The flood drill: bad handshakes by the hundred a second, while charge points charge, return, and come for the first
+"""The flood drill: bad handshakes by the thousand a second, while charge points charge, return, and come for the first
 time.
 
-Measured is what they feel: the latency of Authorize with and without the flood, and whether anybody with the right
-password was refused. Some of them return from the very address that most of the flood comes from, as behind NAT.
+Measured is what they feel: the latency of Authorize with and without the flood, in windows that take turns, so that
+whatever else the machine does falls on both; and whether anybody with the right password was refused. Some of them
+return from the very address that most of the flood comes from, as behind NAT; at the end all that charge do.
 """
 
 from __future__ import annotations
@@ -15,13 +16,15 @@ import time
 from array import array
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from django.core.management import call_command
+
 from csms.benchmark.load import meter_values
 from csms.benchmark.processes import BenchmarkError, Process, Server, environment, manage
-from csms.benchmark.station import NOW, Station, Template
+from csms.benchmark.station import NOW, LoadError, Station, Template
 from csms.drills.handshakes import Order, shake_hands
 from stations import credentials
 from stations.models import ChargePoint, IdTag
@@ -41,51 +44,69 @@ FLOOD_GRACE_SECONDS = 120
 
 @dataclass(frozen=True)
 class Plan:
-    """What to do; rates in seconds between two messages of one charge point."""
+    """What to do; rates in seconds between two messages of one charge point. A round is `seconds` without the flood and
+    `seconds` with it."""
 
     per_second: int
     seconds: float
+    rounds: int
     addresses: int
     stations: int
     authorize_seconds: float
     meter_values_seconds: float
 
 
-@dataclass(frozen=True)
+@dataclass
 class Figures:
-    """One phase: answers to Authorize with their latency, and handshakes of those who have the right password.
+    """What was felt in the windows of one kind: seconds until Authorize was answered, and until a handshake of those
+    who have the right password; `returning` come from the flooded address 127.0.0.1, `new` for the first time from
+    addresses of their own. `refused` says who was not let in; `server_cpu` are seconds in `seconds`."""
 
-    `returning` come from the flooded address 127.0.0.1, `new` for the first time from addresses of their own. Latencies
-    in milliseconds.
-    """
+    latencies: array[float] = field(default_factory=lambda: array("d"))
+    handshakes: dict[str, array[float]] = field(default_factory=lambda: {"returning": array("d"), "new": array("d")})
+    refused: list[str] = field(default_factory=list)
+    server_cpu: float = 0.0
+    seconds: float = 0.0
 
-    answers: int
-    p50_ms: float
-    p99_ms: float
-    max_ms: float
-    returning: int
-    returning_max_ms: float
-    new: int
-    new_max_ms: float
-    refused: list[str]
+    def summary(self) -> dict[str, Any]:
+        """Counts, and latencies in milliseconds. Raises BenchmarkError when there is nothing to count."""
+        ordered = sorted(self.latencies)
+        if not ordered or not self.handshakes["returning"]:
+            raise BenchmarkError("Nothing was answered in the time given.")
+        p50, p99, longest = (
+            round(ordered[min(len(ordered) - 1, int(len(ordered) * share))] * 1000, 2) for share in (0.5, 0.99, 1)
+        )
+        summary: dict[str, Any] = {"answers": len(ordered), "p50_ms": p50, "p99_ms": p99, "max_ms": longest}
+        for kind, times in self.handshakes.items():
+            summary |= {kind: len(times), f"{kind}_max_ms": round(max(times, default=0.0) * 1000, 2)}
+        return summary | {"refused": self.refused, "server_cpu": round(self.server_cpu / self.seconds, 3)}
 
 
 @dataclass(frozen=True)
 class DrillResult:
-    """`before` without and `during` the flood; `flood` counts its handshakes by HTTP status, and `sent`."""
+    """`before` without and `during` the flood (Figures.summary), `floods` as each window of it reports itself
+    (handshakes.Flood.report). `after`: how many of those that charge hung up and dialled again when it was over, from
+    the address of the flood, and who of them was refused."""
 
-    before: Figures
-    during: Figures
-    flood: dict[str, int]
+    before: dict[str, Any]
+    during: dict[str, Any]
+    floods: list[dict[str, Any]]
+    after: dict[str, Any]
+
+    @property
+    def refused(self) -> list[str]:
+        found: list[str] = self.before["refused"] + self.during["refused"] + self.after["refused"]
+        return found
 
 
 # --- inside the database of the drill ---------------------------------------------------------------------------------
 def seed(stations: int, new: int) -> dict[str, Any]:
-    """A tenant with charge points: those that charge with their id tags, those that return, those that are new."""
+    """Make the tables, and a tenant with charge points: those that charge, those that return, those that are new."""
 
     def made(kind: str, count: int) -> list[tuple[str, str]]:
         return [(f"{kind}-{n:04}", credentials.generate()) for n in range(count)]
 
+    call_command("migrate", verbosity=0)
     kinds = {"charging": made("DRILL", stations), "returning": made("BACK", COMERS), "new": made("NEW", new)}
     with tenant_scope(Tenant.objects.create(slug=SLUG, name="Flood drill")):
         ChargePoint.objects.bulk_create(
@@ -99,40 +120,43 @@ def seed(stations: int, new: int) -> dict[str, Any]:
 
 # --- the drill --------------------------------------------------------------------------------------------------------
 def drill(plan: Plan, database_url: str, folder: Path, tell: Callable[[str], None]) -> DrillResult:
-    """Run `plan` on an empty database. Raises BenchmarkError when something was not as it must be."""
+    """Run `plan` on an empty database. Raises BenchmarkError or LoadError when something was not as it must be."""
     surroundings = environment(database_url, folder)
     tell("Preparing")
-    manage("migrate", "--verbosity", "0", environment=surroundings)
     counts = (str(plan.stations), str(_number_of_new(plan)))
     made = json.loads(manage("flood_drill", "--inside", *counts, environment=surroundings))
     with Server(["serve", "--host", "127.0.0.1", "--port", "0"], surroundings, folder) as server:
-        return asyncio.run(_measure(plan, server.port, made, folder, tell))
+        return asyncio.run(_measure(plan, server, made, folder, tell))
 
 
 def _number_of_new(plan: Plan) -> int:
-    """One a second, in both phases."""
-    return 2 * (int(plan.seconds / AWAY_SECONDS) + 2)
+    """One a second, in all windows."""
+    return 2 * plan.rounds * (int(plan.seconds / AWAY_SECONDS) + 2)
 
 
 async def _measure(
-    plan: Plan, port: int, made: dict[str, Any], folder: Path, tell: Callable[[str], None]
+    plan: Plan, server: Server, made: dict[str, Any], folder: Path, tell: Callable[[str], None]
 ) -> DrillResult:
-    fleet = _Fleet(plan, port, made)
+    fleet = _Fleet(plan, server, made)
     tell(f"Connecting {plan.stations} charge points")
     await fleet.connect()
+    before, during, floods = Figures(), Figures(), []
+    identities = [identity for kind in ("charging", "returning") for identity, _ in made[kind]]
+    order = Order(server.port, FOLDER, identities, plan.per_second, plan.seconds, plan.addresses)
     try:
-        await asyncio.sleep(min(WARM_UP_SECONDS, plan.seconds))
-        tell("Charging without the flood")
-        before = await fleet.phase(asyncio.sleep(plan.seconds))
-        tell(f"Charging with {plan.per_second} bad handshakes a second from {plan.addresses} addresses")
-        identities = [identity for kind in ("charging", "returning") for identity, _ in made[kind]]
-        order = Order(port, FOLDER, identities, plan.per_second, plan.seconds, plan.addresses)
-        command = [sys.executable, "-m", "csms.drills.handshakes"]
-        with Process(command, dict(os.environ), folder / "flood.log") as flood:
-            flood.tell(json.dumps(asdict(order)))
-            answer = asyncio.create_task(asyncio.to_thread(flood.line, plan.seconds + FLOOD_GRACE_SECONDS))
-            during = await fleet.phase(answer)
-            return DrillResult(before, during, json.loads(answer.result()))
+        with Process([sys.executable, "-m", "csms.drills.handshakes"], dict(os.environ), folder / "flood.log") as flood:
+            await asyncio.sleep(min(WARM_UP_SECONDS, plan.seconds))
+            for number in range(1, plan.rounds + 1):
+                part = f"{number} of {plan.rounds}"
+                tell(f"Charging without the flood, {part}")
+                await fleet.window(before, asyncio.sleep(plan.seconds))
+                tell(f"Charging with {plan.per_second} bad handshakes a second from {plan.addresses} addresses, {part}")
+                flood.tell(json.dumps(asdict(order)))
+                answer = asyncio.create_task(asyncio.to_thread(flood.line, plan.seconds + FLOOD_GRACE_SECONDS))
+                await fleet.window(during, answer)
+                floods.append(json.loads(answer.result()))
+        tell("All that charge dial again, from the address of the flood")
+        return DrillResult(before.summary(), during.summary(), floods, await fleet.dial_again())
     finally:
         await fleet.leave()
 
@@ -140,20 +164,15 @@ async def _measure(
 class _Fleet:
     """Charge points that charge (MeterValues and Authorize, each at its interval), and others that come and go."""
 
-    def __init__(self, plan: Plan, port: int, made: dict[str, Any]) -> None:
+    def __init__(self, plan: Plan, server: Server, made: dict[str, Any]) -> None:
         self._plan = plan
-        self._port = port
+        self._server = server
         self._made = made
         self._new = iter(made["new"])
         self._newcomers = 0
         self._tasks: list[asyncio.Task[None]] = []
         self._stations: list[Station] = []
-        self._begin()
-
-    def _begin(self) -> None:
-        self._latencies = array("d")
-        self._handshakes: dict[str, list[float]] = {"returning": [], "new": []}
-        self._refused: list[str] = []
+        self._figures = Figures()
 
     async def connect(self) -> None:
         """All that charge connect and begin; all that return have been here once."""
@@ -162,7 +181,7 @@ class _Fleet:
         async def one(number: int, identity: str, password: str) -> None:
             station = Station(identity)
             async with gate:
-                await station.connect("127.0.0.1", self._port, FOLDER, password)
+                await station.connect("127.0.0.1", self._server.port, FOLDER, password)
                 await station.ask("BootNotification", {"chargePointVendor": "Drill", "chargePointModel": "Flood"})
                 start = {"connectorId": 1, "idTag": "DRILL-TAG", "meterStart": 0, "timestamp": NOW}
                 transaction_id = (await station.ask("StartTransaction", start))["transactionId"]
@@ -190,16 +209,16 @@ class _Fleet:
             asked = time.perf_counter()
             await station.keep_asking(template, None)
             if template is authorize:
-                self._latencies.append(time.perf_counter() - asked)
+                self._figures.latencies.append(time.perf_counter() - asked)
             due[0] = (at + interval, interval, template)
 
     async def _come(self, kind: str, who: tuple[str, str], address: str) -> None:
         identity, password = who
-        asked = time.perf_counter()
-        status = await shake_hands(self._port, FOLDER, identity, password, address)
-        self._handshakes[kind].append(time.perf_counter() - asked)
+        figures, asked = self._figures, time.perf_counter()
+        status = await shake_hands(self._server.port, FOLDER, identity, password, address)
+        figures.handshakes[kind].append(time.perf_counter() - asked)
         if status != 101:
-            self._refused.append(f"{identity} from {address}: {status or 'no answer'}")
+            figures.refused.append(f"{identity} from {address}: {status or 'no answer'}")
 
     async def _come_and_go(self) -> None:
         """Each that returns, every second; one new one a second."""
@@ -213,9 +232,10 @@ class _Fleet:
             await asyncio.gather(*coming)
             await asyncio.sleep(AWAY_SECONDS)
 
-    async def phase(self, until: Any) -> Figures:
-        """What happened until `until` was done."""
-        self._begin()
+    async def window(self, figures: Figures, until: Any) -> None:
+        """Add to `figures` what happens until `until` is done."""
+        self._figures = figures
+        began, cpu_before = time.perf_counter(), self._server.cpu_seconds()
         visitors = asyncio.create_task(self._come_and_go())
         waited = asyncio.ensure_future(until)
         while not waited.done():
@@ -226,20 +246,20 @@ class _Fleet:
         visitors.cancel()
         with suppress(asyncio.CancelledError):
             await visitors
+        figures.server_cpu += self._server.cpu_seconds() - cpu_before
+        figures.seconds += time.perf_counter() - began
         await waited
-        ordered = sorted(self._latencies)
-        if not ordered or not self._handshakes["returning"]:
-            raise BenchmarkError("Nothing was answered in the time given.")
 
-        def at(share: float) -> float:
-            return round(ordered[min(len(ordered) - 1, int(len(ordered) * share))] * 1000, 2)
-
-        longest = {kind: round(max(times, default=0.0) * 1000, 2) for kind, times in self._handshakes.items()}
-        return Figures(
-            len(ordered), at(0.5), at(0.99), at(1),
-            len(self._handshakes["returning"]), longest["returning"],
-            len(self._handshakes["new"]), longest["new"], self._refused,
-        )  # fmt: skip
+    async def dial_again(self) -> dict[str, Any]:
+        """All that charge hang up and connect again; `again` counts them, `refused` says who could not."""
+        await self.leave()
+        self._tasks, self._stations = [], []
+        refused = []
+        try:
+            await self.connect()
+        except LoadError as error:
+            refused.append(str(error))
+        return {"again": len(self._stations), "refused": refused}
 
     async def leave(self) -> None:
         for task in self._tasks:

@@ -31,7 +31,6 @@ Sources: OCPP-J 1.6 sections 4.1.1, 4.1.3, 4.2.3; errata 3.1, 3.3, 3.5.
 
 from __future__ import annotations
 
-import hashlib
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -181,7 +180,7 @@ class _Place:
         message_id: MessageId,
         action: str,
         *,
-        digest: bytes | None = None,
+        digest: int | None = None,
         first: _Place | None = None,
         text: str | None = None,
         ours: bool = False,
@@ -198,7 +197,7 @@ class _Place:
 
 @dataclass(frozen=True, slots=True)
 class _Remembered:
-    digest: bytes
+    digest: int
     expires: float
     text: str
 
@@ -359,7 +358,7 @@ class Session:
         noted = (*_deviations(frame.repairs), *deviations)
         return CallReceived(frame.message_id, frame.action, req, frame.payload, noted)
 
-    def _repeat(self, frame: Call, digest: bytes) -> _Place | None:
+    def _repeat(self, frame: Call, digest: int) -> _Place | None:
         """The place of a CALL that is or was answered already; None for a new one."""
         for place in self._queue or ():
             if place.digest == digest and place.message_id == frame.message_id:
@@ -429,9 +428,14 @@ class Session:
         self._remembered = remembered
 
     def _forget_expired(self) -> None:
-        if self._remembered is not None:
-            fresh = {key: answer for key, answer in self._remembered.items() if answer.expires > self._now}
-            self._remembered = fresh or None
+        """Drop expired answers from the old end on. One that stays behind a younger one is not repeated either."""
+        remembered = self._remembered
+        while remembered:
+            oldest = next(iter(remembered))
+            if remembered[oldest].expires > self._now:
+                return
+            del remembered[oldest]
+        self._remembered = None
 
     def _enqueue(self, place: _Place) -> None:
         if self._queue is None:
@@ -457,10 +461,9 @@ def _error_text(message_id: MessageId, error: OcppError) -> str:
     return encode(CallError(message_id, error.code, error.description, error.details))
 
 
-def _digest(frame: Call) -> bytes:
-    """What tells a repetition from a new request; eight bytes do, since the message id has to agree as well."""
-    text = f"{frame.action}\n{dumps(frame.payload, sort_keys=True)}"
-    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+def _digest(frame: Call) -> int:
+    """What tells a repetition from a new request, within this process; 64 bits, and the message id has to agree too."""
+    return hash((frame.action, dumps(frame.payload, sort_keys=True)))
 
 
 def _deviations(repairs: tuple[Repair, ...]) -> list[Deviation]:

@@ -14,7 +14,7 @@ from rest_framework.response import Response
 from csms.ocppj.payloads import validate_call
 from stations import commands
 from stations.api import schemas
-from stations.api.filters import MAX_INT32, MAX_INT64, choice, whole_number
+from stations.api.filters import MAX_INT32, MAX_INT64, charge_point_filter, choice, whole_number
 from stations.api.visibility import at_sites_of, charge_point_of, charge_points_of
 from stations.api.waiting import wait_until_final
 from stations.charging_profiles import PROFILE_MEMBER, with_library_profile
@@ -248,9 +248,7 @@ class CommandList(_Commands):
         responses={200: schemas.page_of(schemas.COMMAND)},
     )
     def get(self, request: Request) -> Response:
-        rows = self.filtered(self.rows())
-        if "charge_point" in request.query_params:
-            rows = rows.filter(charge_point__identity=request.query_params["charge_point"])
+        rows = charge_point_filter(request, self.filtered(self.rows()))
         batch = whole_number(request, "batch", MAX_INT64)
         return self.page(rows if batch is None else rows.filter(batch_id=batch), command_json)
 

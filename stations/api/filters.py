@@ -7,6 +7,7 @@ from typing import Any
 
 from rest_framework.request import Request
 
+from stations.models import ChargePoint
 from tenants.api.fields import INSTANT_HINT, parse_instant
 from tenants.api.problems import bad_request
 
@@ -59,6 +60,17 @@ def whole_number(request: Request, name: str, maximum: int = MAX_INT32) -> int |
     if not (text.isascii() and text.isdigit() and len(text) <= 19 and int(text) <= maximum):
         raise bad_request(f"/{name}", f"A whole number from 0 to {maximum}.", "invalid")
     return int(text)
+
+
+def charge_point_filter(request: Request, rows: Any) -> Any:
+    """Rows of the charge point whose identity is the parameter `charge_point`.
+
+    Its id is looked up first: the newest rows of one id are read from an index, those of a joined name are sorted.
+    """
+    identity = request.query_params.get("charge_point")
+    if identity is None:
+        return rows
+    return rows.filter(charge_point=ChargePoint.objects.filter(identity=identity).order_by().values("pk")[:1])
 
 
 def site_filter(request: Request, rows: Any, lookup: str) -> Any:

@@ -11,7 +11,7 @@ from rest_framework.response import Response
 
 from stations import security_events
 from stations.api import schemas
-from stations.api.filters import boolean, choice, flag, instant
+from stations.api.filters import boolean, charge_point_filter, choice, flag, instant
 from stations.api.firmware import charge_point_named
 from stations.api.visibility import at_sites_of
 from stations.models import SecurityEvent
@@ -89,9 +89,7 @@ class SecurityEventList(_SecurityEvents):
         responses={200: schemas.page_of(schemas.SECURITY_EVENT)},
     )
     def get(self, request: Request) -> Response:
-        rows: Any = self.rows()
-        if "charge_point" in request.query_params:
-            rows = rows.filter(charge_point__identity=request.query_params["charge_point"])
+        rows: Any = charge_point_filter(request, self.rows())
         if "type" in request.query_params:
             rows = rows.filter(type__iexact=request.query_params["type"])
         rows = boolean(request, rows, "critical")

@@ -12,7 +12,7 @@ from rest_framework.response import Response
 
 from stations import transactions
 from stations.api import schemas
-from stations.api.filters import flag, instant, site_filter, whole_number
+from stations.api.filters import charge_point_filter, flag, instant, site_filter, whole_number
 from stations.api.visibility import at_sites_of
 from stations.models import MeterValue, Transaction
 from tenants.api.fields import Text
@@ -94,10 +94,8 @@ class TransactionList(_Transactions):
         responses={200: schemas.page_of(schemas.TRANSACTION)},
     )
     def get(self, request: Request) -> Response:
-        rows = self.rows()
+        rows = charge_point_filter(request, self.rows())
         parameters = request.query_params
-        if "charge_point" in parameters:
-            rows = rows.filter(charge_point__identity=parameters["charge_point"])
         connector_id = whole_number(request, "connector_id")
         if connector_id is not None:
             rows = rows.filter(connector_id=connector_id)

@@ -21,7 +21,7 @@ def wait_until_final(pk: int, seconds: float) -> None:
     """
     deadline = time.monotonic() + seconds
     pause = FIRST_PAUSE_SECONDS
-    while (left := deadline - time.monotonic()) > 0 and not connections.any_draining():
+    while (left := deadline - time.monotonic()) > 0 and not connections.any_stopping():
         status = Command.objects.filter(pk=pk).values_list("status", flat=True).first()
         if status not in OPEN_STATUSES:
             return

@@ -14,11 +14,11 @@ from django.db import DatabaseError
 
 from csms.proxies import peer
 from stations import file_exchange
+from stations.attempt_limits import cache_safely
 from stations.file_exchange import Download, Upload, UrlRefused
 from stations.files import receiving, sending
 from stations.files.http import Exchange, Receive, Scope, Send
 from stations.files.threads import with_rows
-from stations.handshake import cache_safely
 
 logger = logging.getLogger(__name__)
 

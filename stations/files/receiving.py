@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import hashlib
+import logging
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -17,6 +20,8 @@ from stations.files.http import Exchange
 from stations.files.multipart import FilePart, Malformed, boundary_of
 from stations.files.threads import with_file, with_rows
 
+logger = logging.getLogger(__name__)
+
 # What is collected before it is written.
 WRITE_BYTES = 256 * 1024
 # What a multipart body may have beside the file.
@@ -25,6 +30,9 @@ ENVELOPE_BYTES = 64 * 1024
 DRAINED_BYTES = 4 * 1024 * 1024
 # A sender that says nothing for so long has gone.
 SILENCE_SECONDS = 120
+# No room: on the disk, of a quota, or beyond the largest file that the process may write.
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+INSUFFICIENT_STORAGE = 507
 
 
 class Broken(Exception):
@@ -78,7 +86,9 @@ class Sink:
 
     def _remove(self) -> None:
         if self._file is not None:
-            self._file.close()
+            # On a full disk what is still buffered cannot be written, which is no reason to keep the rest.
+            with suppress(OSError):
+                self._file.close()
         self.path.unlink(missing_ok=True)
 
 
@@ -87,8 +97,12 @@ def too_large() -> str:
 
 
 async def answer(exchange: Exchange, upload: Upload, *, name: str, address: str) -> None:
-    """Take the body; 201 when it is stored, else nothing of it is kept and the URL can be used again."""
+    """Take the body; 201 when it is stored, else nothing of it is kept and the URL can be used again.
+
+    507 when there is no room for it.
+    """
     sink = Sink()
+    refused: tuple[int | None, str] | None = None
     try:
         part = await _read(exchange, sink)
         sha256 = await sink.finish()
@@ -104,17 +118,17 @@ async def answer(exchange: Exchange, upload: Upload, *, name: str, address: str)
             now=datetime.now(UTC),
         )
         await with_rows(take)
-    except Broken as broken:
-        if broken.status is not None:
-            await exchange.refuse(broken.status, broken.detail)
-        return
-    except UrlRefused as refused:
-        await exchange.refuse(refused.status, refused.detail)
-        return
+    except (Broken, UrlRefused) as refusal:
+        refused = refusal.status, refusal.detail
+    except OSError as error:
+        refused = INSUFFICIENT_STORAGE, _no_room(error, sink)
     finally:
         # Also when the server stops: the charge point sends it again.
         await asyncio.shield(sink.discard())
-    await exchange.say(201, "The file has been stored.")
+    if refused is None:
+        await exchange.say(201, "The file has been stored.")
+    elif refused[0] is not None:
+        await exchange.refuse(refused[0], refused[1])
 
 
 async def _read(exchange: Exchange, sink: Sink) -> FilePart | None:
@@ -148,11 +162,24 @@ async def _read(exchange: Exchange, sink: Sink) -> FilePart | None:
             raise Broken(400, "The file is empty.")
     except Malformed as malformed:
         raise Broken(400, str(malformed)) from None
+    except OSError as error:
+        sentence = _no_room(error, sink)
+        if more:
+            await drain(exchange)
+        raise Broken(INSUFFICIENT_STORAGE, sentence) from None
     except Broken as broken:
         if broken.status is not None and more:
             await drain(exchange)
         raise
     return part
+
+
+def _no_room(error: OSError, sink: Sink) -> str:
+    """What to say when the file could not be written for want of room; raises any other error."""
+    if error.errno not in NO_ROOM:
+        raise error
+    logger.error("An upload was refused after %d bytes: %s", sink.size, error.strerror)
+    return "There is no room for the file. Try again later."
 
 
 async def _next(exchange: Exchange) -> tuple[bytes, bool]:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
+from csms import affinity
 from stations.connections import with_connection
 
 T = TypeVar("T")
@@ -14,7 +15,7 @@ T = TypeVar("T")
 FILE_THREADS = 4
 ROW_THREADS = 2
 
-_files = ThreadPoolExecutor(FILE_THREADS, thread_name_prefix="files")
+_files = ThreadPoolExecutor(FILE_THREADS, thread_name_prefix="files", initializer=affinity.roam)
 _rows = ThreadPoolExecutor(ROW_THREADS, thread_name_prefix="file-rows")
 
 

@@ -173,7 +173,10 @@ class ChargePoint(TenantModel):
 
     def last_seen_is_stale(self, now: datetime) -> bool:
         """Whether `last_seen_at` is old enough to be worth a write: every frame counts, not every frame is written."""
-        return self.last_seen_at is None or (now - self.last_seen_at).total_seconds() >= LAST_SEEN_RESOLUTION_SECONDS
+        if self.last_seen_at is None:
+            return True
+        # Either way: the clock may have been set back.
+        return abs((now - self.last_seen_at).total_seconds()) >= LAST_SEEN_RESOLUTION_SECONDS
 
     def note_deviations(self, action: str, deviations: list[Any], now: datetime) -> bool:
         """Remember each kind of tolerated deviation once; True when something new must be saved."""

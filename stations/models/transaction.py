@@ -7,7 +7,7 @@ from typing import Any
 
 from django.apps import apps
 from django.db import models
-from django.db.models import OuterRef, Q, Subquery
+from django.db.models import Case, OuterRef, Q, When
 
 from stations.models.charge_point import ChargePoint
 from stations.models.command import Command
@@ -33,15 +33,20 @@ class Flag(models.TextChoices):
 
 class TransactionQuerySet(TenantQuerySet["Transaction"]):
     def with_latest_reading(self) -> TransactionQuerySet:
-        """Annotate `latest_energy_wh` (register) and `latest_power_w` from the newest meter value that has them.
+        """Annotate running ones with `latest_energy_wh` (register) and `latest_power_w`, from the newest meter values.
 
         A look-up in the index of each transaction's meter values: written nowhere, so that a MeterValues costs one row.
+        None for those that have ended: their energy is settled.
         """
         meter_values = apps.get_model("stations", "MeterValue")._default_manager
         newest = meter_values.filter(transaction=OuterRef("pk")).order_by("-timestamp")
         return self.annotate(
-            latest_energy_wh=Subquery(newest.filter(energy_wh__isnull=False).values("energy_wh")[:1]),
-            latest_power_w=Subquery(newest.filter(power_w__isnull=False).values("power_w")[:1]),
+            latest_energy_wh=Case(
+                When(stopped_at__isnull=True, then=newest.filter(energy_wh__isnull=False).values("energy_wh")[:1])
+            ),
+            latest_power_w=Case(
+                When(stopped_at__isnull=True, then=newest.filter(power_w__isnull=False).values("power_w")[:1])
+            ),
         )
 
     def open(self) -> TransactionQuerySet:
@@ -87,6 +92,7 @@ class Transaction(TenantModel):
     started_by_command = models.ForeignKey(
         Command, null=True, on_delete=models.SET_NULL, related_name="started_transactions"
     )
+    meter_values_rolled_up_at = models.DateTimeField(null=True, help_text="When its old meter values were thinned.")
 
     objects = TenantManager.from_queryset(TransactionQuerySet)()
 
@@ -110,6 +116,11 @@ class Transaction(TenantModel):
             models.Index(fields=["tenant", "id_tag_key", "-id"], name="transaction_by_id_tag"),
             models.Index(
                 fields=["charge_point", "connector_id"], condition=Q(stopped_at__isnull=True), name="transaction_open"
+            ),
+            models.Index(
+                fields=["tenant", "stopped_received_at"],
+                condition=Q(meter_values_rolled_up_at__isnull=True),
+                name="transaction_to_roll_up",
             ),
         ]
 

@@ -46,7 +46,14 @@ class TenantAdmin(TenantModelAdmin):
         ),
         (
             "Retention and limits",
-            {"fields": ("message_retention_days", "meter_value_retention_days", "max_charge_points")},
+            {
+                "fields": (
+                    "message_retention_days",
+                    "meter_value_rollup_days",
+                    "meter_value_retention_days",
+                    "max_charge_points",
+                )
+            },
         ),
     )
     platform_fields = ("slug", "currency", "max_charge_points")

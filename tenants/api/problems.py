@@ -6,6 +6,7 @@ Members: `type`, `title`, `status`, `detail`, `code` (stable, snake_case), and `
 
 from __future__ import annotations
 
+import errno
 import logging
 from collections.abc import Iterable, Mapping
 from http import HTTPStatus
@@ -89,6 +90,9 @@ def _translated(error: Exception) -> Problem | None:
         return Problem(403, "permission_denied", "You may not do this.")
     if isinstance(error, RequestDataTooBig):
         return Problem(413, "body_too_large", "The body is too large.")
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        logger.error("A request was answered with 507: %s", error.strerror)
+        return Problem(507, "storage_full", "There is no room for the file.")
     if isinstance(error, OperationalError | InterfaceError):
         logger.error("A request was answered with 503: the database failed (%s)", error)
         return Problem(503, "unavailable", "The database cannot be reached.", headers={"Retry-After": "5"})

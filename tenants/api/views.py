@@ -98,9 +98,13 @@ class TenantAPIView(APIView):
         except UnreadablePostError:
             raise Problem(400, "body_unreadable", "The body ended early.") from None
 
-    def _run(self) -> Any:
+    def _handler(self) -> Callable[..., Any] | None:
+        """What the request's method calls; None for a method that the path does not have."""
         method = (self.request.method or "").lower()
-        handler = getattr(self, method, None) if method in self.http_method_names else None
+        return getattr(self, method, None) if method in self.http_method_names else None
+
+    def _run(self) -> Any:
+        handler = self._handler()
         if handler is None:
             return self.http_method_not_allowed(self.request)
 
@@ -110,7 +114,7 @@ class TenantAPIView(APIView):
             except Exception as error:
                 return self.handle_exception(error)
 
-        if method == "post":
+        if self.request.method == "POST":
             return run_once(self.request, work, self.after_commit())
         if self.request.method in SAFE_METHODS:
             return handler(self.request, *self.args, **self.kwargs)
@@ -140,6 +144,8 @@ class TenantAPIView(APIView):
         return response
 
     def _check_path_and_query(self) -> None:
+        if self._handler() is None:
+            return  # 405, whatever else is wrong.
         if any("\x00" in value for value in self.kwargs.values() if isinstance(value, str)):
             if self.request.method == "PUT":
                 raise bad_request("", "No name contains U+0000.", "null_character")

@@ -8,9 +8,10 @@ from typing import Any
 
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import models
+from django.db.models.functions import Coalesce
 from django.utils import timezone
 
-from tenants.scoped import TenantModel, tenant_foreign_key
+from tenants.scoped import TenantManager, TenantModel, TenantQuerySet, tenant_foreign_key
 
 MAX_ERROR_CHARACTERS = 2000
 
@@ -20,6 +21,14 @@ class JobState(models.TextChoices):
     RUNNING = "running", "Running"
     SUCCEEDED = "succeeded", "Succeeded"
     FAILED = "failed", "Failed"
+
+
+class JobRunQuerySet(TenantQuerySet["JobRun"]):
+    def fail_lost(self, before: datetime, error: str, now: datetime) -> int:
+        """Fail what has been queued or running since `before`, whoever had it; gives the number."""
+        since = Coalesce("started_at", "created_at")
+        unfinished = self.filter(state__in=(JobState.QUEUED, JobState.RUNNING)).alias(since=since)
+        return unfinished.filter(since__lt=before).update(state=JobState.FAILED, error=error, finished_at=now)
 
 
 class JobRun(TenantModel):
@@ -35,6 +44,8 @@ class JobRun(TenantModel):
     created_at = models.DateTimeField(default=timezone.now)
     started_at = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)
+
+    objects = TenantManager.from_queryset(JobRunQuerySet)()
 
     class Meta(TenantModel.Meta):
         ordering = ["-pk"]

@@ -54,6 +54,10 @@ class Tenant(models.Model):
         help_text="Until the next BootNotification while Pending or Rejected.",
     )
     message_retention_days = models.PositiveIntegerField(default=90, help_text="0 keeps messages for ever.")
+    meter_value_rollup_days = models.PositiveIntegerField(
+        default=400,
+        help_text="Then a settled transaction keeps one meter value a quarter of an hour. 0 keeps them all.",
+    )
     meter_value_retention_days = models.PositiveIntegerField(default=0, help_text="0 keeps meter values for ever.")
     max_charge_points = models.PositiveIntegerField(null=True, blank=True, help_text="Empty: no limit.")
 

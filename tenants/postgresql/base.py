@@ -20,7 +20,8 @@ Values of the setting: '' no scope, 'platform', or the tenant's id.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -29,7 +30,9 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db.backends.postgresql import base
 from django.db.backends.postgresql.psycopg_any import register_tzloader
 from psycopg.pq import ConnStatus, ExecStatus, Format, TransactionStatus
+from psycopg.pq.abc import PGresult
 
+from tenants.postgresql.exchange import Step, exchange, rows_of
 from tenants.scope import PLATFORM, Scope, _scope
 
 # What a connection was last told when that is not known: equal to no scope.
@@ -43,6 +46,11 @@ def setting_value(scope: Scope) -> str:
     return "platform" if scope is PLATFORM else str(int(scope))
 
 
+def set_scope(scope: Scope) -> bytes:
+    """The command that tells the server a scope."""
+    return b"SET csms.tenant TO '%s'" % setting_value(scope).encode()
+
+
 def mirror_scope(connection: psycopg.Connection[Any]) -> None:
     """Tell the server the open scope, unless it knows."""
     scope = _scope.get()
@@ -54,7 +62,7 @@ def mirror_scope(connection: psycopg.Connection[Any]) -> None:
     with connection.lock:
         # Straight to libpq: outside a transaction psycopg would first open one, whose rollback would take the setting
         # back.
-        result = pgconn.exec_(b"SET csms.tenant TO '%s'" % setting_value(scope).encode())
+        result = pgconn.exec_(set_scope(scope))
     if result.status != ExecStatus.COMMAND_OK:
         connection.__dict__["csms_scope"] = UNKNOWN
         if pgconn.status == ConnStatus.BAD:
@@ -117,7 +125,12 @@ CURSOR_FACTORIES = {base.Cursor: Cursor, base.ServerBindingCursor: ServerBinding
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
-    """Django's, with cursors that mirror the scope."""
+    """Django's, with cursors that mirror the scope, and constant statements that travel together (exchange.py)."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._with_commit = False
+        self._untold: list[Step] = []
 
     def get_connection_params(self) -> dict[str, Any]:
         params = super().get_connection_params()
@@ -142,28 +155,58 @@ class DatabaseWrapper(base.DatabaseWrapper):
             register_tzloader(self.timezone, cursor)
         return cursor
 
-    @contextmanager
-    def pipeline(self) -> Iterator[None]:
-        """Statements of the block leave together, and the block's end waits for all of them: one round trip.
+    def ask(self, *steps: Step) -> list[list[tuple[Any, ...]]]:
+        """The rows of constant statements, in one round trip. What is sent later waits for them, COMMIT as well."""
+        results = self._exchange(steps)
+        return [rows_of(self.connection, result) for result in results]
 
-        For statements of `constant_cursor` whose rows are fetched after the block; COMMIT may be among them. An error
-        of any is raised at the end or at the COMMIT, and no later statement of the block has run.
+    def tell(self, *steps: Step) -> None:
+        """Run constant statements that give no rows: now, or inside `with_commit` together with the COMMIT."""
+        if self._with_commit and self.in_atomic_block and not self.savepoint_ids:
+            self._untold += steps
+        else:
+            self._exchange(steps)
+
+    @contextmanager
+    def with_commit(self) -> Iterator[None]:
+        """Let what `tell` is given in this block leave with the COMMIT of the transaction that ends inside it.
+
+        Until then its errors are not known; they are raised by the COMMIT, and the transaction is rolled back.
         """
+        self._with_commit = True
+        try:
+            yield
+        finally:
+            self._with_commit = False
+            self._untold = []
+
+    def _exchange(self, steps: Sequence[Step], *, commit: bool = False) -> list[PGresult]:
         self.ensure_connection()
         connection = self.connection
-        # `SET` goes straight to libpq, which takes no such call inside a pipeline.
-        mirror_scope(connection)
-        with self.wrap_database_errors, connection.pipeline():
-            yield
-
-    def constant_cursor(self) -> Any:
-        """A cursor for SQL whose text never changes: the server parses and plans it once a connection."""
-        self.ensure_connection()
+        before = []
+        if connection.info.transaction_status == TransactionStatus.IDLE and not connection.autocommit:
+            before.append(b"BEGIN")
+        scope = _scope.get()
+        if connection.__dict__.get("csms_scope", UNKNOWN) != scope:
+            before.append(set_scope(scope))
+        started = time.monotonic()
         with self.wrap_database_errors:
-            return self._prepare_cursor(ServerBindingCursor(self.connection))
+            # Told again after an error, which may take it back.
+            forget_scope(connection)
+            results = exchange(connection, steps, before=before, after=(b"COMMIT",) if commit else ())
+            connection.__dict__["csms_scope"] = scope
+        if self.queries_logged:
+            seconds = f"{time.monotonic() - started:.3f}"
+            self.queries_log.extend({"sql": statement.text, "time": seconds} for statement, _ in steps)
+        return results
 
     def _commit(self) -> None:
         connection = self.connection
+        if self._untold:
+            steps, self._untold = self._untold, []
+            # COMMIT after an error is not carried out, and one that was refused before it ends in a rollback.
+            self._exchange(steps, commit=True)
+            return
         committed = False
         try:
             # COMMIT of a failed transaction succeeds, and rolls back.
@@ -176,6 +219,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
     def _rollback(self) -> None:
         connection = self.connection
+        self._untold = []
         try:
             super()._rollback()
         finally:

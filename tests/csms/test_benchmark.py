@@ -1,25 +1,34 @@
-"""The benchmark command from end to end with tiny numbers, and the arithmetic behind its tables. Nothing is timed."""
+"""Every part of the benchmark with tiny numbers, and the arithmetic behind its tables. Nothing is timed."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import os
-import subprocess
-import sys
 from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from io import StringIO
 from pathlib import Path
+from xml.etree import ElementTree
 
 import psycopg
 import pytest
+from django.core.management import CommandError, call_command
+from rich.console import Console
 
-from csms.benchmark import layers, report, run, stopwatch
-from csms.benchmark.load import meter_values
+from csms.benchmark import brokers, layers, picture, report, run, stopwatch, target
+from csms.benchmark.databases import Database, fresh_database
+from csms.benchmark.load import STOP, meter_values
 from csms.benchmark.processes import BenchmarkError
-from csms.benchmark.run import ECHO, Group, Measurement
+from csms.benchmark.results import ECHO, PARTS, TUNED_ECHO, Group, Measurement, Page, Plan, Results
 from csms.benchmark.station import Meter, Station, Template
+from csms.benchmark.target import Target
 from tests.lanes import LANE
-from tests.servers import REPOSITORY, product_environment, product_settings
+from tests.servers import CsmsServer
+
+PRODUCT = "PostgreSQL" if LANE == "postgres" else "SQLite"
 
 
 def server_url() -> str:
@@ -27,65 +36,156 @@ def server_url() -> str:
     return os.environ["CSMS_DATABASE_URL"].rpartition("/")[0] + "/postgres"
 
 
-def leftovers() -> set[str]:
-    """Databases of a benchmark on the lane's server."""
-    if LANE != "postgres":
-        return set()
-    with psycopg.connect(server_url()) as connection:
-        query = "SELECT datname FROM pg_database WHERE datname LIKE 'csms_benchmark%'"
-        return {name for (name,) in connection.execute(query).fetchall()}
+def tiny(*parts: str, profile: bool = False) -> Plan:
+    return Plan(
+        stations=[2, 3], seconds=0.1, samples=4, rounds=1, databases=[PRODUCT.lower()], parts=parts, connected=[3, 4],
+        sampling=3, idle_sockets=2, storm=3, bulk=4, rows=20, profile=profile,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def measured(monkeypatch: pytest.MonkeyPatch, new_csms_server: Callable[..., CsmsServer]) -> list[str]:
+    """Runs get copies of a migrated database, and the lane's Redis; gives what a run tells."""
+
+    @contextmanager
+    def migrated(choice: str, folder: Path) -> Iterator[Database]:
+        yield Database(PRODUCT, new_csms_server().database_url, "0", "a copy")
+
+    @contextmanager
+    def lanes_redis(folder: Path) -> Iterator[brokers.RedisServer]:
+        server = brokers.RedisServer("unused", folder)
+        server.url = new_csms_server().redis_url or ""
+        yield server
+
+    monkeypatch.setattr(target, "fresh_database", migrated)
+    monkeypatch.setattr("csms.benchmark.scale.fresh_redis", lanes_redis)
+    return []
+
+
+def shown(results: Results) -> str:
+    """What the command prints; the picture must be an XML document."""
+    ElementTree.fromstring(picture.svg(results))  # noqa: S314 - ours
+    json.dumps(asdict(results))
+    console = Console(file=StringIO(), width=200)
+    report.show(console, results)
+    assert isinstance(console.file, StringIO)
+    return console.file.getvalue()
 
 
 @pytest.mark.slow
-def test_every_part_is_measured_and_every_acknowledged_message_is_counted(tmp_path: Path) -> None:
-    product, database = ("PostgreSQL", server_url()) if LANE == "postgres" else ("SQLite", "sqlite")
-    own, written, before = tmp_path / "own.sqlite3", tmp_path / "results.json", leftovers()
-    tiny = ["--stations", "3", "--samples", "4", "--rounds", "1", "--seconds", "0.3", "--idle-sockets", "2"]
+@pytest.mark.sqlite
+def test_every_part_is_measured_and_every_acknowledged_message_is_counted(measured: list[str]) -> None:
+    alone = {"data", "processes"}
+    plan = tiny(*(part for part in PARTS if part not in alone), profile=True)
 
-    ran = subprocess.run(
-        [sys.executable, "manage.py", "benchmark", *tiny, "--database", database, "--json", str(written), "--profile"],
-        cwd=REPOSITORY,
-        env=product_environment(product_settings(f"sqlite:///{own}", None, tmp_path)),
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+    results = run.measure(plan, measured.append)
 
-    assert ran.returncode == 0, ran.stderr
-    results = json.loads(written.read_text())
-    measured = [(measurement["target"], measurement["phase"]) for measurement in results["measurements"]]
-    phases = ["meter-values", "authorize alone", "authorize"]
-    assert measured == [(target, phase) for target in (ECHO, product) for phase in phases]
-    assert all(measurement["answers"] > 0 for measurement in results["measurements"])
-    assert results["counted"][product] > 0
-    assert f"all {results['counted'][product]:,} acknowledged MeterValues are in the database" in ran.stdout
-    assert [(memory["target"], memory["sockets"]) for memory in results["memory"]] == [(ECHO, 2), (product, 2)]
-    assert [profile["target"] for profile in results["profiles"]] == [ECHO, product]
-    assert {"consumer", "OCPP-J session", "bulk SQL"} <= {layer for layer, _, _ in results["profiles"][1]["used"]}
-    # Neither touched the installation's database nor left one of its own behind.
-    assert not own.exists()
-    assert leftovers() == before
+    assert results.failures == []
+    phases = [
+        ("meter-values", 2), ("authorize alone", 1), ("authorize", 2), ("meter-values", 3), ("authorize", 3),
+    ]  # fmt: skip
+    compared = [(m.target, m.phase, m.stations) for m in results.measurements if m.phase in dict(phases)]
+    assert compared == [(server, *phase) for server in (ECHO, TUNED_ECHO, PRODUCT) for phase in phases]
+    assert all(measurement.answers > 0 for measurement in results.measurements)
+    assert results.counted[PRODUCT] > 0
+    actions = ["Heartbeat", "StatusNotification", "Authorize", "StartTransaction", "StopTransaction"]
+    found = [(m.connected, group.action) for m in results.of_phase("actions") for group in m.groups]
+    assert found == [(connected, action) for connected in (3, 4) for action in actions]
+    (sampling,) = results.of_phase("sampling")
+    assert [group.action for group in sampling.groups] == ["MeterValues", "Authorize"]
+    assert [(memory.target, memory.sockets) for memory in results.memory] == [(PRODUCT, 4)]
+    assert [(storm.stations, storm.turned_away) for storm in results.storms] == [(3, 0)]
+    (bulk,) = results.bulks
+    assert (bulk.action, bulk.stations) == ("ChangeConfiguration", 4)
+    assert 0 < bulk.sent_seconds <= bulk.answered_seconds
+    (profile,) = results.profiles
+    assert {"consumer", "OCPP-J session", "bulk SQL"} <= {layer for layer, _, _ in profile.used}
+    printed = shown(results)
+    assert f"all {results.counted[PRODUCT]:,} acknowledged MeterValues are in the database" in printed
+    assert "durable MeterValues of 3 charge points at" in printed
+    assert "One command to many charge points" in printed
+
+
+@pytest.mark.slow
+@pytest.mark.postgres
+@pytest.mark.redis
+def test_stored_rows_and_processes_are_measured(measured: list[str]) -> None:
+    results = run.measure(tiny("data", "processes"), measured.append)
+
+    assert results.failures == []
+    assert [m.rows for m in results.of_phase("data")] == [20]
+    assert len(results.pages) == 22
+    assert [(m.processes, m.stations) for m in results.of_phase("processes")] == [(1, 2), (1, 3), (2, 2), (2, 3)]
+    assert results.counted.keys() == {"PostgreSQL (data)", "PostgreSQL (processes)"}
+    assert "REST transactions/" in shown(results)
+
+
+@pytest.mark.postgres
+def test_a_database_of_a_run_is_its_own_and_is_removed(tmp_path: Path) -> None:
+    def databases() -> set[str]:
+        with psycopg.connect(server_url()) as connection:
+            return {name for (name,) in connection.execute("SELECT datname FROM pg_database").fetchall()}
+
+    before = databases()
+
+    with fresh_database(server_url(), tmp_path) as made:
+        added = databases() - before
+        (name,) = (name for name in added if name.startswith("csms_benchmark_"))
+        assert made.url.endswith(f"/{name}")
+
+    assert name not in databases()
+
+
+def test_a_part_that_fails_leaves_the_others_their_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*args: object) -> None:
+        raise BenchmarkError("the disk is full")
+
+    monkeypatch.setattr(run.data, "measure", fail)
+    monkeypatch.setattr(run.scale, "measure", lambda plan, folder, results, tell: results.notes.append("done"))
+
+    results = run.measure(tiny("data", "processes"), lambda text: None)
+
+    assert results.failures == ["data: the disk is full"]
+    assert results.notes == ["done"]
+
+
+def test_an_unknown_part_is_refused() -> None:
+    with pytest.raises(CommandError, match=f"--only takes some of {', '.join(PARTS)}"):
+        call_command("benchmark", "--only", "meter-value")
 
 
 def test_a_lost_message_fails_the_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(run, "manage", lambda *arguments, environment: json.dumps({"BENCH-00000": 9}))
-    target = run.Target("SQLite", [], {}, tmp_path, [], acknowledged=Counter({"BENCH-00000": 10}))
+    product = Target("SQLite", [], {}, tmp_path, [], acknowledged=Counter({"BENCH-00000": 10}))
+    monkeypatch.setattr(product, "order", lambda what: {"BENCH-00000": 9})
 
     with pytest.raises(BenchmarkError, match="1 acknowledged MeterValues are not in the database"):
-        run._verify(target)
+        product.verify()
+
+
+def measurement(server: str, number: int, answers: int, **members: int) -> Measurement:
+    group = Group("MeterValues", rate=answers / 2, p50_ms=1, p99_ms=2)
+    return Measurement(server, "meter-values", number, 2.0, answers, [group], 1.0, None, 0.1, **members)
 
 
 def test_a_round_is_compared_with_the_echo_of_the_same_round() -> None:
-    def measured(target: str, number: int, answers: int) -> Measurement:
-        group = Group("MeterValues", rate=answers / 2, p50_ms=1, p99_ms=2)
-        return Measurement(target, "meter-values", number, 2.0, answers, [group], 1.0, None, 0.1)
-
-    echo = [measured(ECHO, 1, 1000), measured(ECHO, 2, 500)]
-    product = [measured("SQLite", 1, 400), measured("SQLite", 2, 300), measured("SQLite", 3, 300)]
+    echo = [measurement(ECHO, 1, 1000), measurement(ECHO, 2, 500)]
+    product = [measurement("SQLite", 1, 400), measurement("SQLite", 2, 300), measurement("SQLite", 3, 300)]
 
     assert report.ratios(echo, product) == [0.4, 0.6]
     assert report.cost(product[0], 1.0) == 2.5
+
+
+def test_tables_compare_few_rows_with_many() -> None:
+    results = Results(tiny("data"), {})
+    for rows, answers, p50_ms in ((10_000, 600, 4.0), (1_000_000, 500, 5.0)):
+        results.measurements.append(measurement("PostgreSQL", 1, answers, rows=rows))
+        results.measurements[-1].phase = "data"
+        results.pages.append(Page("PostgreSQL", "REST transactions/", rows, 2048, p50_ms, 9.0))
+
+    lines = [line.replace("│", " ").split() for line in shown(results).splitlines()]
+
+    assert ["1,000,000", "250", "1.20"] in [line[:3] for line in lines]
+    assert ["REST", "transactions/", "4.0", "9.0", "5.0", "9.0", "1.25", "2"] in lines
 
 
 def test_frames_carry_a_new_id_and_time_and_are_as_long_as_their_header_says() -> None:
@@ -101,6 +201,13 @@ def test_frames_carry_a_new_id_and_time_and_are_as_long_as_their_header_says() -
     (value,) = message[3]["meterValue"]
     assert value["timestamp"] == "2026-03-01T10:00:00.000Z"
     assert len(value["sampledValue"]) == 10
+
+
+def test_a_transaction_stands_in_a_frame_as_a_number_of_any_length() -> None:
+    for transaction_id in (7, 2_147_483_647):
+        frame = STOP.fill(1, b"2026-03-01T10:00:00.000Z", transaction_id)
+        assert frame[1] & 0x7F == len(frame) - 6
+        assert json.loads(frame[6:])[3]["transactionId"] == transaction_id
 
 
 def test_a_length_that_holds_a_percent_sign_survives_the_filling_in() -> None:
@@ -153,6 +260,40 @@ async def test_the_next_request_leaves_with_the_answer_and_the_last_answer_ends_
 
     assert await done == b'[3,"0000000002",{}]'
     assert len(line.written) == len(meter.latencies) == station.message_id == 2
+
+
+async def test_requests_in_turn_are_counted_each_by_its_meter(line_and_station: tuple[Line, Station]) -> None:
+    line, station = line_and_station
+    start, stop = Meter(), Meter()
+    start.counting = stop.counting = True
+    done = station.ask_in_turn([Template("StartTransaction", {}), STOP], [start, stop])
+
+    station.data_received(text(b'[3,"0000000001",{"transactionId":41}]'))
+    stop.running = False
+    station.data_received(text(b'[3,"0000000002",{}]'))
+
+    assert await done == b'[3,"0000000002",{}]'
+    assert b'"transactionId":        41' in line.written[1]
+    assert (len(start.latencies), len(stop.latencies)) == (1, 1)
+
+
+async def test_an_open_loop_rests_when_it_is_told_to(line_and_station: tuple[Line, Station]) -> None:
+    line, station = line_and_station
+
+    done = station.ask_in_turn([Template("Heartbeat", {})], [Meter()], every=3600.0, begin=60.0)
+    station.rest()
+
+    assert await done == b""
+    assert line.written == []
+
+
+async def test_what_the_server_asks_is_confirmed(line_and_station: tuple[Line, Station]) -> None:
+    line, station = line_and_station
+
+    station.data_received(text(b'[2,"a-1","ChangeConfiguration",{}]') + text(b'[2,"a-2","ClearCache",{}]'))
+
+    assert [json.loads(frame[6:]) for frame in line.written] == [[3, "a-1", {"status": "Accepted"}], [3, "a-2", {}]]
+    assert len(station.asked_of_it) == 2
 
 
 @pytest.mark.parametrize("answer", [b'[4,"0000000001","InternalError","",{}]', b'[3,"0000000009",{}]'])

@@ -38,7 +38,7 @@ class TestReadiness:
         assert (response.status_code, response.json()) == (200, {"status": "ok", "parts": parts})
 
     def test_stopping_process_is_not_ready(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(connections, "any_draining", lambda: True)
+        monkeypatch.setattr(connections, "any_stopping", lambda: True)
         response = Client().get("/readyz/")
         assert (response.status_code, response.json()["parts"]["accepting"]) == (503, "stopping")
 

@@ -163,11 +163,28 @@ class TestTakeNext:
         assert taken == actions
         assert take(charge_point) is None
 
-    def test_nothing_is_taken_while_one_is_outstanding(self, charge_point: ChargePoint) -> None:
-        sent(charge_point)
-        waiting = enqueue(charge_point, "Reset")
-        assert take(charge_point, message_id="m-2") is None
-        assert fresh(waiting).status == "queued"
+    def test_what_nobody_awaits_any_more_is_sent_again_if_harmless(self, charge_point: ChargePoint) -> None:
+        """Whoever takes has nothing outstanding: the answer was lost with the database, or the commit's success was."""
+        lost = sent(charge_point)
+        enqueue(charge_point, "Reset")
+        assert take(charge_point, message_id="m-2") == Outgoing("m-2", "ClearCache", {})
+        assert (fresh(lost).status, fresh(lost).message_id) == ("sent", "m-2")
+
+    def test_what_nobody_awaits_any_more_is_unknown_if_it_must_not_be_repeated(self, charge_point: ChargePoint) -> None:
+        lost = sent(charge_point, "UnlockConnector")
+        enqueue(charge_point, "Reset")
+        assert take(charge_point, message_id="m-2") == Outgoing("m-2", "Reset", {"type": "Hard"})
+        assert fresh(lost).status == "unknown"
+
+    @pytest.mark.parametrize(("action", "status"), [("ClearCache", "queued"), ("Reset", "unknown")])
+    def test_what_was_sent_to_one_that_is_gone_is_forgotten(
+        self, charge_point: ChargePoint, action: str, status: str
+    ) -> None:
+        command = sent(charge_point, action)
+        ChargePoint.objects.filter(pk=charge_point.pk).update(connected=True)
+        assert (commands.forget_lost(), fresh(command).status) == (0, "sent")
+        ChargePoint.objects.filter(pk=charge_point.pk).update(connected=False)
+        assert (commands.forget_lost(), fresh(command).status) == (1, status)
 
     def test_database_allows_one_outstanding_command_only(self, charge_point: ChargePoint) -> None:
         sent(charge_point)

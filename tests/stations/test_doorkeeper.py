@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from time import monotonic
 from typing import Any
 
 import pytest
 
 from stations import doorkeeper
+from stations.attempt_limits import address_group
 from stations.doorkeeper import STRANGERS_AT_ONCE, Doorkeeper
-from stations.handshake import REFUSALS, Accepted, Refusal, Request, address_group
-from tests.stations.test_handshake_decision import request
+from stations.handshake import REFUSALS, Accepted, Refusal, Request
+from stations.screening import Screened
+from tests.stations.test_handshake_decision import PASSWORD, request
+from tests.stations.upgrade import basic
 
 FLOODER, NEIGHBOUR = "192.0.2.1", "203.0.113.9"
 
@@ -26,6 +30,15 @@ class Threads:
         monkeypatch.setattr(doorkeeper, "decide", lambda asked, owner: asked)
         monkeypatch.setattr(doorkeeper, "known_good", lambda: self.seeded)
         monkeypatch.setattr(doorkeeper.connections, "in_handshake_thread", self.run)
+        monkeypatch.setattr(doorkeeper.Screen, "look_through", lambda screen, requests: self.screen(requests))
+        monkeypatch.setattr(doorkeeper, "REFUSED_AFTER_SECONDS", 0.0)
+        # What screening says of an identity; nothing of the others.
+        self.refused: dict[str, Refusal] = {}
+        self.screened: list[str] = []
+
+    def screen(self, requests: list[Request]) -> list[Screened]:
+        self.screened += [asked.identity for asked in requests]
+        return [Screened(self.refused.get(asked.identity)) for asked in requests]
 
     async def run(self, function: Callable[[], Any]) -> Any:
         asked = function()
@@ -128,7 +141,7 @@ async def test_no_more_strangers_at_once_than_allowed_and_all_have_their_answer(
         assert len(threads.answers) <= STRANGERS_AT_ONCE
         await threads.answer(REFUSALS["wrong_password"])
     assert [task.result().reason for task in tasks] == ["wrong_password"] * 20
-    assert (door.strangers, door.number_waiting, len(door.waiting)) == (0, 0, 0)
+    assert (door.strangers, door.number_waiting) == (0, 0)
 
 
 async def test_one_that_leaves_while_it_waits_gives_its_place_on(threads: Threads) -> None:
@@ -202,6 +215,146 @@ async def test_too_many_waiting_are_told_to_come_back(threads: Threads, monkeypa
     assert not neighbour.done()
     for task in (*tasks, neighbour):
         task.cancel()
+
+
+# --- a flood ----------------------------------------------------------------------------------------------------------
+def flooded() -> Doorkeeper:
+    """A doorkeeper that has seen too many failures lately."""
+    door = Doorkeeper(_at_ease=0.0, _at_ease_since=monotonic())
+    assert door._is_flooded()
+    return door
+
+
+async def test_in_a_flood_nobody_has_a_thread_before_it_was_screened(threads: Threads) -> None:
+    threads.refused = {"X": REFUSALS["wrong_password"], "Y": REFUSALS["unknown_identity"]}
+    door = flooded()
+    tasks = [dial(door, identity) for identity in ("X", "Y", "RIGHT")]
+    await settle()
+    assert (threads.screened, threads.looked) == (["X", "Y", "RIGHT"], ["RIGHT"])
+    assert [task.result().reason for task in tasks[:2]] == ["wrong_password", "unknown_identity"]
+    await threads.answer(ACCEPTED)
+    assert await tasks[2] is ACCEPTED
+    assert (door.strangers, door.number_waiting) == (0, 0)
+
+
+async def test_in_a_flood_those_that_take_long_to_judge_have_one_thread(threads: Threads) -> None:
+    door = flooded()
+    tasks = [dial(door, f"X{number}") for number in range(3)]
+    await settle()
+    assert threads.looked == ["X0"]
+    for task in tasks:
+        task.cancel()
+
+
+async def test_many_failures_are_a_flood_and_some_time_ends_it(
+    threads: Threads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    door = Doorkeeper()
+    for number in range(int(doorkeeper.FAILURES_AT_EASE)):
+        task = dial(door, f"X{number}")
+        await settle()
+        await threads.answer(REFUSALS["wrong_password"])
+        assert (await task).reason == "wrong_password"
+    assert (threads.screened, door._is_flooded()) == ([], True)
+    later = monotonic() + 10
+    monkeypatch.setattr(doorkeeper, "monotonic", lambda: later)
+    assert not door._is_flooded()
+
+
+async def test_who_is_held_after_screening_is_refused_with_all_of_its_address(threads: Threads) -> None:
+    threads.refused = {"X0": HELD_ADDRESS}
+    door = flooded()
+    tasks = [dial(door, f"X{number}") for number in range(3)]
+    await settle()
+    assert await dial(door, "X9") is REFUSALS["too_many_attempts"]
+    assert [(await task).reason for task in tasks] == ["too_many_attempts"] * 3
+    assert threads.looked == []
+
+
+async def test_screening_that_fails_leaves_nobody_waiting(threads: Threads, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(screen: object, requests: list[Request]) -> list[Screened]:
+        raise RuntimeError("planned")
+
+    monkeypatch.setattr(doorkeeper.Screen, "look_through", fail)
+    door = flooded()
+    task = dial(door, "RIGHT")
+    await settle()
+    await threads.answer(ACCEPTED)
+    assert await task is ACCEPTED
+
+
+# --- at the gate ------------------------------------------------------------------------------------------------------
+def scope_of(identity: str, password: str = PASSWORD, address: str = FLOODER) -> dict[str, Any]:
+    path = f"/ocpp/alpha/{identity}"
+    headers = [(b"authorization", basic(identity, password)[1].encode()), (b"sec-websocket-protocol", b"ocpp1.6")]
+    return {"headers": headers, "path": path, "raw_path": path.encode(), "client": (address, 1), "scheme": "ws"}
+
+
+async def opened(threads: Threads, door: Doorkeeper, identity: str = "SOMEBODY") -> None:
+    """The gate is asked only once it is known who was here before."""
+    assert door.at_gate(scope_of(identity)) is None
+    task = dial(door, identity, NEIGHBOUR)
+    await settle()
+    await threads.answer(ACCEPTED)
+    assert await task is ACCEPTED
+    threads.looked.clear()
+    threads.screened.clear()
+
+
+async def test_gate_stands_open_while_there_is_no_flood(threads: Threads) -> None:
+    door = Doorkeeper()
+    await opened(threads, door)
+    assert door.at_gate(scope_of("ANYBODY")) is None
+
+
+async def test_gate_refuses_who_is_held_at_once(threads: Threads) -> None:
+    door = Doorkeeper()
+    await opened(threads, door)
+    task = dial(door, "X")
+    await settle()
+    await threads.answer(HELD_ADDRESS)
+    await task
+    assert door.at_gate(scope_of("Y")) is REFUSALS["too_many_attempts"]
+    assert door.at_gate(scope_of("Y", address=NEIGHBOUR)) is None
+    assert door._unrecorded == {"alpha": 1}
+
+
+async def test_in_a_flood_the_gate_screens_and_whoever_passed_is_not_screened_again(threads: Threads) -> None:
+    threads.refused = {"X": REFUSALS["wrong_password"]}
+    door = flooded()
+    await opened(threads, door)
+    wrong, right = door.at_gate(scope_of("X")), door.at_gate(scope_of("RIGHT"))
+    assert isinstance(wrong, asyncio.Future)
+    assert isinstance(right, asyncio.Future)
+    refusal = await wrong
+    assert (refusal and refusal.reason, await right) == ("wrong_password", None)
+    task = dial(door, "RIGHT")
+    await settle()
+    assert (threads.screened, threads.looked, len(door.passed)) == (["X", "RIGHT"], ["RIGHT"], 0)
+    await threads.answer(ACCEPTED)
+    assert await task is ACCEPTED
+
+
+async def test_in_a_flood_the_gate_stands_open_for_whoever_was_let_in_with_the_same(threads: Threads) -> None:
+    door = flooded()
+    await opened(threads, door)
+    assert door.at_gate(scope_of("SOMEBODY", address=NEIGHBOUR)) is None
+    assert door.at_gate(scope_of("SOMEBODY", "wrong-password-1234", NEIGHBOUR)) is not None
+
+
+async def test_flood_is_summed_up_and_a_few_refusals_are_not(threads: Threads, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept: list[dict[str, int]] = []
+    monkeypatch.setattr(doorkeeper, "note_floods", kept.append)
+    door = Doorkeeper()
+    few, many = request(tenant_slug="beta"), request()
+    door._leave_out(few)
+    for _ in range(doorkeeper.FLOOD):
+        door._leave_out(many)
+    assert door._summing_up is not None
+    door._summing_up.cancel()
+    door._sum_up()
+    await settle()
+    assert kept == [{"alpha": doorkeeper.FLOOD}]
 
 
 @pytest.mark.parametrize(

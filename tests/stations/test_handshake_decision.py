@@ -11,7 +11,7 @@ from django.db import OperationalError
 from pytest_django import Settings
 
 from csms.proxies import peer
-from stations import credentials, handshake
+from stations import attempt_limits, credentials, handshake
 from stations.handshake import Accepted, Refusal, Request
 from stations.models import ChargePoint, ConnectionAttempt
 from tenants.models import Tenant
@@ -220,7 +220,7 @@ class TestFailuresOfOurs:
                 raise ConnectionError("no cache")
 
         register(tenant)
-        monkeypatch.setattr(handshake, "cache", Away())
+        monkeypatch.setattr(attempt_limits, "cache", Away())
         assert decide(request(password="wrong-password-1234")) == "wrong_password"
         accepted(request())
 

@@ -9,7 +9,7 @@ from django.conf import settings
 from django.db import models
 
 from csms.celery import app
-from stations import commands, tasks
+from stations import commands, retention, tasks
 from stations.models import (
     ChargePoint,
     Command,
@@ -87,7 +87,7 @@ class TestRetention:
         b.message_retention_days = 0
         b.save()
         for tenant in tenants:
-            self.fill(tenant, [1, 9, 10, 20, 40])
+            self.fill(tenant, [40, 20, 10, 9, 1])
         deleted = []
         for tenant in tenants:
             with tenant_scope(tenant):
@@ -100,7 +100,7 @@ class TestRetention:
     def test_more_rows_than_one_statement_takes_are_deleted(
         self, tenants: Tenants, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(tasks, "ROWS_PER_DELETE", 3)
+        monkeypatch.setattr(retention, "ROWS_PER_DELETE", 3)
         self.fill(tenants.tenant_a, [400] * 1 + [300, 299, 298, 297, 296, 295] + [1])
         with tenant_scope(tenants.tenant_a):
             deleted = tasks.purge_tenant.apply().get()

@@ -25,6 +25,7 @@ TENANT_FIELDS = {
     "currency": "EUR",
     "time_zone": "Europe/Berlin",
     "message_retention_days": "90",
+    "meter_value_rollup_days": "400",
     "meter_value_retention_days": "0",
 }
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from celery import Celery, chain, current_app
 from celery.app.trace import build_tracer
 from django.db import transaction
+from django.utils import timezone
+from kombu.exceptions import OperationalError
 from kombu.utils.uuid import uuid
 
+from tenants import tasks
 from tenants.models import JobRun, Site
 from tenants.scope import (
     PLATFORM,
@@ -21,7 +25,7 @@ from tenants.scope import (
     platform_scope,
     tenant_scope,
 )
-from tenants.tasks import HEADER, TenantTask
+from tenants.tasks import HEADER, LOST, TenantTask, fail_lost_jobs
 
 
 class Worker:
@@ -64,6 +68,16 @@ class Worker:
 
     def run_with_headers(self, task: Any, headers: dict[str, Any]) -> Any:
         return self._trace(task, {"id": uuid(), **headers}, (), {})
+
+
+def _cut_off(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the worker's app find no broker."""
+
+    def send_task(*args: Any, **kwargs: Any) -> None:
+        raise OperationalError("no broker")
+
+    monkeypatch.setattr(worker.app, "send_task", send_task)
+    monkeypatch.setattr(worker.app.amqp, "send_task_message", send_task)
 
 
 @pytest.fixture
@@ -267,6 +281,49 @@ class TestJobRun:
             assert not JobRun.objects.exists()
         assert worker.run_next() == tenants.tenant_a.pk
         assert self._only(tenants.tenant_a).state == "succeeded"
+
+    def test_job_that_could_not_be_published_has_failed(
+        self, worker: Worker, tenants: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        task = worker.task(_seen_scope, track=True)
+        _cut_off(worker, monkeypatch)
+        with tenant_scope(tenants.tenant_a), pytest.raises(OperationalError):
+            task.delay()
+        run = self._only(tenants.tenant_a)
+        assert (run.state, run.error) == ("failed", "OperationalError: no broker")
+
+    def test_what_was_committed_stands_when_the_job_after_it_could_not_be_published(
+        self, worker: Worker, tenants: Any, monkeypatch: pytest.MonkeyPatch, django_capture_on_commit_callbacks: Any
+    ) -> None:
+        task = worker.task(_seen_scope, track=True)
+        _cut_off(worker, monkeypatch)
+        with tenant_scope(tenants.tenant_a), django_capture_on_commit_callbacks(execute=True):
+            task.delay_on_commit()
+        assert self._only(tenants.tenant_a).state == "failed"
+
+    @pytest.mark.parametrize("state", ["queued", "running"])
+    def test_job_that_nobody_finishes_has_failed_with_the_reason(self, tenants: Any, settings: Any, state: str) -> None:
+        settings.CSMS_JOB_LOST_SECONDS = 100
+        settings.CELERY_BROKER_URL = "redis://127.0.0.1"
+        now = timezone.now()
+        with tenant_scope(tenants.tenant_a):
+            for age in (99, 101):
+                begun = {"started_at": now - timedelta(seconds=age)} if state == "running" else {}
+                made = now - timedelta(seconds=age if state == "queued" else 5000)
+                JobRun.objects.create(task_name="t", task_id=f"{age}", state=state, created_at=made, **begun)
+        fail_lost_jobs.apply()
+        with tenant_scope(tenants.tenant_a):
+            rows = {run.task_id: (run.state, run.error) for run in JobRun.objects.all()}
+        assert rows == {"99": (state, ""), "101": ("failed", LOST)}
+
+    def test_broker_in_memory_has_forgotten_what_was_before_this_process(self, tenants: Any, settings: Any) -> None:
+        settings.CELERY_BROKER_URL = "memory://"
+        with tenant_scope(tenants.tenant_a):
+            JobRun.objects.create(task_name="t", task_id="1", created_at=tasks._BEGAN - timedelta(seconds=1))
+            JobRun.objects.create(task_name="t", task_id="2")
+        fail_lost_jobs.apply()
+        with tenant_scope(tenants.tenant_a):
+            assert dict(JobRun.objects.values_list("task_id", "state")) == {"1": "failed", "2": "queued"}
 
     def test_result_that_is_no_json_is_left_out(self, worker: Worker, tenants: Any) -> None:
         def odd() -> object:

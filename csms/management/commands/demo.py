@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import secrets
 import signal
 import subprocess
@@ -138,7 +139,7 @@ class Command(BaseCommand):
         log = (Path(settings.DATA_DIR) / "server.log").open("a")
         return subprocess.Popen(  # noqa: S603 - our own command line
             [sys.executable, sys.argv[0], "serve", "--host", host, "--port", str(port)],
-            stdout=subprocess.PIPE, stderr=log, text=True,
+            stdout=subprocess.PIPE, stderr=log, text=True, env={"CSMS_LOG_FORMAT": "console", **os.environ},
         )  # fmt: skip
 
     def _await_address(self, server: subprocess.Popen[str]) -> str:

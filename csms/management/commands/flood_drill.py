@@ -1,4 +1,4 @@
-"""`manage.py flood_drill`: bad handshakes by the hundred a second while charge points charge; what that costs them."""
+"""`manage.py flood_drill`: bad handshakes by the thousand a second while charge points charge; what that costs them."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from csms.benchmark.databases import Unavailable, fresh_database
 from csms.benchmark.processes import BenchmarkError
 from csms.benchmark.station import LoadError
 from csms.drills import flood
+from csms.drills.handshakes import MOST_ADDRESSES
 
 SHOWN_REFUSALS = 5
 
@@ -30,8 +31,11 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--rate", type=int, default=1000, help="bad handshakes a second (%(default)s)")
-        parser.add_argument("--seconds", type=float, default=60, help="length of each phase (%(default)s)")
-        parser.add_argument("--addresses", type=int, default=50, help="that the flood comes from, to 250 (%(default)s)")
+        parser.add_argument("--seconds", type=float, default=30, help="length of each window (%(default)s)")
+        parser.add_argument("--rounds", type=int, default=2, help="windows without and with the flood (%(default)s)")
+        parser.add_argument(
+            "--addresses", type=int, default=250, help=f"that the flood comes from, to {MOST_ADDRESSES} (%(default)s)"
+        )
         parser.add_argument("--stations", type=int, default=200, help="charge points that charge (%(default)s)")
         parser.add_argument("--authorize-seconds", type=float, default=2, help="between two of one (%(default)s)")
         parser.add_argument("--meter-values-seconds", type=float, default=10, help="between two of one (%(default)s)")
@@ -45,11 +49,12 @@ class Command(BaseCommand):
         if options["inside"]:
             self.stdout.write(json.dumps(flood.seed(*options["inside"])))
             return
-        if not 1 <= options["addresses"] <= 250:
-            raise CommandError("--addresses must be 1 to 250.")
+        if not 1 <= options["addresses"] <= MOST_ADDRESSES:
+            raise CommandError(f"--addresses must be 1 to {MOST_ADDRESSES}.")
         plan = flood.Plan(
             per_second=options["rate"],
             seconds=options["seconds"],
+            rounds=max(1, options["rounds"]),
             addresses=options["addresses"],
             stations=options["stations"],
             authorize_seconds=options["authorize_seconds"],
@@ -67,21 +72,27 @@ class Command(BaseCommand):
             self.stdout.write(flood.as_json(result))
         else:
             _print(result)
-        refused = result.before.refused + result.during.refused
-        if refused:
-            shown = "; ".join(refused[:SHOWN_REFUSALS])
-            raise CommandError(f"{len(refused)} handshakes with the right password were refused: {shown}.")
+        if result.refused:
+            shown = "; ".join(result.refused[:SHOWN_REFUSALS])
+            raise CommandError(f"{len(result.refused)} handshakes with the right password were refused: {shown}.")
 
 
 def _print(result: flood.DrillResult) -> None:
     console = Console()
-    table = Table("", "Authorize", "p50 ms", "p99 ms", "max ms", "returning", "max ms", "new", "max ms", "refused")
+    heads = ("Authorize", "p50 ms", "p99 ms", "max ms", "returning", "max ms", "new", "max ms", "refused", "server CPU")
+    table = Table("", *heads)
     for label, figures in (("without the flood", result.before), ("with the flood", result.during)):
-        table.add_row(
-            label, str(figures.answers), f"{figures.p50_ms}", f"{figures.p99_ms}", f"{figures.max_ms}",
-            str(figures.returning), f"{figures.returning_max_ms}", str(figures.new), f"{figures.new_max_ms}",
-            str(len(figures.refused)),
-        )  # fmt: skip
+        shown = ("answers", "p50_ms", "p99_ms", "max_ms", "returning", "returning_max_ms", "new", "new_max_ms")
+        row = [str(figures[name]) for name in shown]
+        table.add_row(label, *row, str(len(figures["refused"])), f"{figures['server_cpu']:.0%}")
     console.print(table)
-    statuses = ", ".join(f"{count} with {status}" for status, count in sorted(result.flood.items()) if status != "sent")
-    console.print(f"{result.flood['sent']} bad handshakes, answered {statuses}.")
+    for report in result.floods:
+        statuses = ", ".join(f"{count} with {status}" for status, count in report["statuses"].items())
+        console.print(
+            f"{report['sent']} bad handshakes, {report['per_second']} a second, answered {statuses}; p50 "
+            f"{report['p50_ms']} ms, p99 {report['p99_ms']} ms. The flood itself took {report['busy']:.0%} of a core."
+        )
+    rate = sum(report["per_second"] for report in result.floods) / len(result.floods)
+    cost = (result.during["server_cpu"] - result.before["server_cpu"]) / rate
+    console.print(f"A bad handshake took {cost * 1000:.2f} ms of the server's CPU, all told.")
+    console.print(f"{result.after['again']} that charged dialled again from the address of the flood.")

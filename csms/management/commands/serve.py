@@ -14,7 +14,8 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 
-from csms import server, tls
+from csms import affinity, server, tls
+from csms.metrics import figures
 from stations import connections
 from tenants.checks import check_database_role, check_row_level_security
 
@@ -47,18 +48,20 @@ class Command(BaseCommand):
         parser.add_argument("--socket-fd", type=int, help="inherit this listening socket (used between processes)")
         parser.add_argument("--tls-socket-fd", type=int, help="the same for the TLS port")
         parser.add_argument("--mtls-socket-fd", type=int, help="the same for the port with client certificates")
+        parser.add_argument("--core", type=int, help="the core to run on, counted round (used between processes)")
         parser.add_argument("--announce", action="store_true", help="print the address (used between processes)")
 
     def handle(self, *args: Any, **options: Any) -> None:
         embedded = not settings.REDIS_URL if options["embedded"] is None else options["embedded"]
         certificates = self._certificates(options)
+        core = affinity.any_core() if options["core"] is None else options["core"]
         if options["socket_fd"] is not None:
             inherited = [
                 server.Port(socket.socket(fileno=options[f"{name}socket_fd"]), certificates if name else None, required)
                 for name, required in (("", False), ("tls_", False), ("mtls_", True))
                 if options[f"{name}socket_fd"] is not None
             ]
-            server.serve_one(inherited, embedded=False, announce=options["announce"])
+            server.serve_one(inherited, embedded=False, announce=options["announce"], core=core)
             return
         if options["processes"] < 1:
             raise CommandError("--processes must be at least 1.")
@@ -67,6 +70,7 @@ class Command(BaseCommand):
         if options["processes"] > 1 and options["embedded"]:
             raise CommandError("--embedded runs in one process only.")
         self._check_database()
+        figures.tidy(settings.CSMS_METRICS_DIR)
         ports = [self._bind(options["host"], options["port"])]
         if options["tls_port"] is not None:
             ports.append(self._bind(options["host"], options["tls_port"], certificates))
@@ -74,7 +78,7 @@ class Command(BaseCommand):
             ports.append(self._bind(options["host"], options["mtls_port"], certificates, require_client=True))
         try:
             if options["processes"] == 1:
-                server.serve_one(ports, embedded=embedded, announce=True)
+                server.serve_one(ports, embedded=embedded, announce=True, core=core)
             else:
                 sys.exit(server.serve_many(ports, options["processes"]))
         except ImproperlyConfigured as error:

@@ -60,7 +60,7 @@ def test_list_is_never_counted_and_offers_no_counts(viewer: Client, charge_point
 
 
 def test_pages_go_on_until_a_short_one(viewer: Client, charge_point: ChargePoint) -> None:
-    rows = [message(charge_point) for _ in range(120)]
+    rows = [message(charge_point) for _ in range(70)]
     first, second = listed(viewer, "ocppmessage"), listed(viewer, "ocppmessage", p=2)
     assert first + second == rows[::-1]
     assert listed(viewer, "ocppmessage", p=9) == []

@@ -197,7 +197,7 @@ class TestCommand:
         monkeypatch.setattr(waiting.time, "sleep", lambda seconds: None)
         pk = a.api("POST", self.PATH, {"action": "ClearCache"}).json()["id"]
         assert a.api("GET", f"commands/{pk}/?wait=20").json()["status"] == "queued"
-        monkeypatch.setattr(waiting.connections, "any_draining", lambda: True)
+        monkeypatch.setattr(waiting.connections, "any_stopping", lambda: True)
         assert a.api("GET", f"commands/{pk}/?wait=60").json()["status"] == "queued"
 
     def test_query_parameters_belong_to_their_method(self, a: Owner) -> None:
