@@ -36,6 +36,7 @@ REPEATED = json.dumps([2, "again", "Heartbeat", {}])
 # Pings before that: their answers fill the line, however slowly requests are answered.
 PINGS, PING_BYTES = 4000, 120
 UNANSWERED = 200_000
+SEND_BYTES = 65_536
 # Memory that one station may cost, and how much slower its neighbours may get.
 MOST_BYTES = 32 * 1024 * 1024
 MOST_FACTOR, MOST_SECONDS = 5.0, 0.5
@@ -227,6 +228,8 @@ class _Slow:
         result, line, before = self._result, self._line, self._server.rss_bytes()
         raw = socket.socket()
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BYTES)
+        # Else the system takes megabytes of requests that the server has long ceased to read.
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BYTES)
         raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, SEGMENT_BYTES)
         raw.connect(("127.0.0.1", self._server.port))
         began = monotonic()
