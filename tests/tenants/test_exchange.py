@@ -47,7 +47,7 @@ def test_statement_used_twice_in_one_exchange_is_prepared_once() -> None:
     connection.ensure_connection()
     assert connection.ask((ECHO, ("a", None, "1")), (ECHO, ("b", None, "2"))) == [[("a", None, 2)], [("b", None, 3)]]
     with connection.cursor() as cursor:
-        cursor.execute("SELECT count(*) FROM pg_prepared_statements WHERE name LIKE 'csms%%'")
+        cursor.execute("SELECT count(*) FROM pg_prepared_statements WHERE starts_with(name, %s)", [f"{ECHO.name}_"])
         assert cursor.fetchone() == (1,)
 
 
@@ -115,11 +115,10 @@ def test_connection_that_was_cut_raises_instead_of_waiting() -> None:
     assert connection.ask((ECHO, ("a", None, "1"))) == [[("a", None, 2)]]
 
 
-@pytest.mark.parametrize("damage", ["DEALLOCATE ALL", "DISCARD ALL"])
-def test_lost_prepared_statement_fails_once(damage: str) -> None:
+def test_lost_prepared_statement_fails_once() -> None:
     connection.ask((ECHO, ("a", None, "1")))
     with connection.cursor() as cursor:
-        cursor.execute(damage)
+        cursor.execute("DEALLOCATE ALL")
     with pytest.raises((NotSupportedError, OperationalError, ProgrammingError)):
         connection.ask((ECHO, ("a", None, "1")))
     assert connection.ask((ECHO, ("a", None, "1"))) == [[("a", None, 2)]]
