@@ -98,20 +98,15 @@ class Batch:
             for row in Transaction.objects.filter(pk__in=missing):
                 self._transactions[row.pk] = row
 
-    def load_owners(self, ids: Iterable[int]) -> None:
-        """Learn whose these transactions are, without reading them."""
-        missing = set(ids) - self._owners.keys()
-        if missing:
-            self._owners |= dict.fromkeys(missing)
-            self._owners |= Transaction.objects.filter(pk__in=missing).values_list("pk", "charge_point_id")
-
     def put_owners(self, ids: Iterable[int], owners: Mapping[int, int]) -> None:
         """Learn whose these transactions are from a look-up made already; what is missing does not exist."""
         self._owners |= dict.fromkeys(ids) | dict(owners)
 
     def owns_transaction(self, charge_point_id: int, transaction_id: int) -> bool:
         """Whether the transaction of this id is one of this charge point."""
-        self.load_owners([transaction_id])
+        if transaction_id not in self._owners:
+            found = Transaction.objects.filter(pk=transaction_id).values_list("charge_point_id", flat=True)
+            self._owners[transaction_id] = found.first()
         return self._owners[transaction_id] == charge_point_id
 
     def transaction(self, transaction_id: int, charge_point_id: int) -> Transaction | None:

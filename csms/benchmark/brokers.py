@@ -15,6 +15,7 @@ from pathlib import Path
 import redis
 
 from csms.benchmark.databases import Unavailable
+from csms.benchmark.processes import end
 
 START_SECONDS, STOP_SECONDS = 20, 10
 
@@ -76,14 +77,8 @@ class RedisServer:
         self._end(signal.SIGTERM)
 
     def _end(self, how: signal.Signals) -> None:
-        if self._server is None:
-            return
-        self._server.send_signal(how)
-        try:
-            self._server.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            self._server.kill()
-            self._server.wait()
+        if self._server is not None:
+            end(self._server, how, STOP_SECONDS)
 
 
 @contextmanager

@@ -28,6 +28,8 @@ import psutil
 import psycopg
 from psycopg import sql
 
+from csms.benchmark.processes import end
+
 START_SECONDS, STOP_SECONDS = 60, 30
 ROLE = "csms_benchmark"
 
@@ -225,14 +227,8 @@ class EmbeddedServer:
         self._end(signal.SIGINT)
 
     def _end(self, how: signal.Signals) -> None:
-        if self._server is None:
-            return
-        self._server.send_signal(how)
-        try:
-            self._server.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            self._server.kill()
-            self._server.wait()
+        if self._server is not None:
+            end(self._server, how, STOP_SECONDS)
 
     def _launch(self, program: str, *arguments: str) -> subprocess.Popen[bytes]:
         with self._log.open("ab") as output:

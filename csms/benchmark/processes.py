@@ -57,6 +57,16 @@ def manage_command(*arguments: str) -> list[str]:
     return [sys.executable, str(Path(settings.BASE_DIR) / "manage.py"), *arguments]
 
 
+def end(child: subprocess.Popen[Any], how: signal.Signals, seconds: float) -> None:
+    """Send `how` to a child and wait for its end; one that takes longer than `seconds` is killed."""
+    child.send_signal(how)
+    try:
+        child.wait(seconds)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        child.wait()
+
+
 class Process:
     """A child that writes lines on stdout and is measured from outside; ends with the `with` block."""
 
@@ -135,11 +145,7 @@ class Process:
 
     def stop(self) -> None:
         if self._child.poll() is None:
-            self._child.send_signal(signal.SIGTERM)
-            try:
-                self._child.wait(STOP_SECONDS)
-            except subprocess.TimeoutExpired:
-                self._child.kill()
+            end(self._child, signal.SIGTERM, STOP_SECONDS)
         self._child.wait()
         self._stdout.close()
         # What it was told last it may never have read.

@@ -27,11 +27,6 @@ ACTIONS = {FROM: FROM_CHARGE_POINT, TO: TO_CHARGE_POINT}
 CODES = {error.code for error in vars(errors).values() if isinstance(error, type) and issubclass(error, OcppError)}
 
 
-def started() -> float:
-    """When a batch or a commit begins, for the functions below."""
-    return monotonic()
-
-
 def committed(begun: float) -> None:
     """A transaction's rows were written and committed; `begun` (monotonic) when its messages had been answered."""
     if figures.current is not None:

@@ -52,7 +52,8 @@ def exchange(
 
     Nothing of what comes after an error is carried out. Errors: those of psycopg, the first one that happened.
     """
-    prepared: dict[Statement, bytes] = connection.__dict__.setdefault("csms_prepared", {})
+    prepared: set[Statement] = connection.__dict__.setdefault("csms_prepared", set())
+    generation: int = connection.__dict__.get("csms_generation", 0)
     with connection.lock:
         pgconn = connection.pgconn
         pgconn.enter_pipeline_mode()
@@ -62,13 +63,11 @@ def exchange(
             # One result for each thing sent: the statement it prepares, the step it is, or neither.
             sent: list[Statement | int | None] = [None] * len(before)
             for number, (statement, parameters) in enumerate(steps):
-                name = prepared.get(statement)
-                if name is None:
-                    # The generation changes when the connection's statements have become useless.
-                    name = f"{statement.name}_{connection.__dict__.get('csms_generation', 0)}".encode()
-                    if statement not in sent:
-                        pgconn.send_prepare(name, statement.numbered)
-                        sent.append(statement)
+                # The generation changes when the connection's statements have become useless.
+                name = f"{statement.name}_{generation}".encode()
+                if statement not in prepared and statement not in sent:
+                    pgconn.send_prepare(name, statement.numbered)
+                    sent.append(statement)
                 pgconn.send_query_prepared(name, [None if value is None else value.encode() for value in parameters])
                 sent.append(number)
             for command in after:
@@ -84,10 +83,10 @@ def exchange(
             error = psycopg.errors.error_from_result(result)
             if error.sqlstate in _STALE:
                 prepared.clear()
-                connection.__dict__["csms_generation"] = connection.__dict__.get("csms_generation", 0) + 1
+                connection.__dict__["csms_generation"] = generation + 1
             raise error
         if isinstance(what, Statement):
-            prepared[what] = f"{what.name}_{connection.__dict__.get('csms_generation', 0)}".encode()
+            prepared.add(what)
     if len(results) != len(sent):
         raise psycopg.OperationalError("the connection was lost")
     return [result for what, result in zip(sent, results, strict=True) if isinstance(what, int)]

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import BaseCommand
 from rich.console import Console
 from rich.table import Table
 
-from csms.benchmark.databases import Unavailable, fresh_database
-from csms.benchmark.processes import BenchmarkError
-from csms.benchmark.station import LoadError
 from csms.drills import files
+from csms.drills.command import own_database
 
 MEGABYTE = 1024 * 1024
 
@@ -57,13 +54,8 @@ class Command(BaseCommand):
             bytes_per_second=options["rate"],
         )
         console = Console(stderr=True)
-        try:
-            with tempfile.TemporaryDirectory(prefix="csms-file-drill-") as name:
-                folder = Path(name)
-                with fresh_database(options["database"], folder) as database:
-                    result = files.drill(plan, database.url, folder, console.print)
-        except (BenchmarkError, LoadError, Unavailable) as error:
-            raise CommandError(str(error)) from error
+        with own_database("file-drill", options["database"]) as (database, folder):
+            result = files.drill(plan, database.url, folder, console.print)
         if options["json"]:
             self.stdout.write(files.as_json(result))
         else:

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from argparse import ArgumentParser
-from pathlib import Path
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 from rich.console import Console
 from rich.table import Table
 
-from csms.benchmark.databases import Unavailable, fresh_database
-from csms.benchmark.processes import BenchmarkError
-from csms.benchmark.station import LoadError
 from csms.drills import flood
+from csms.drills.command import own_database
 from csms.drills.handshakes import MOST_ADDRESSES
 
 SHOWN_REFUSALS = 5
@@ -61,13 +57,8 @@ class Command(BaseCommand):
             meter_values_seconds=options["meter_values_seconds"],
         )
         console = Console(stderr=True)
-        try:
-            with tempfile.TemporaryDirectory(prefix="csms-flood-drill-") as name:
-                folder = Path(name)
-                with fresh_database(options["database"], folder) as database:
-                    result = flood.drill(plan, database.url, folder, console.print)
-        except (BenchmarkError, LoadError, Unavailable) as error:
-            raise CommandError(str(error)) from error
+        with own_database("flood-drill", options["database"]) as (database, folder):
+            result = flood.drill(plan, database.url, folder, console.print)
         if options["json"]:
             self.stdout.write(flood.as_json(result))
         else:

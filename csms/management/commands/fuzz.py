@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
@@ -12,9 +11,7 @@ from django.core.management.base import BaseCommand, CommandError
 from rich.console import Console
 from rich.table import Table
 
-from csms.benchmark.databases import Unavailable, fresh_database
-from csms.benchmark.processes import BenchmarkError
-from csms.benchmark.station import LoadError
+from csms.drills.command import own_database
 from csms.fuzz import run
 
 MEGABYTE = 1024 * 1024
@@ -57,13 +54,8 @@ class Command(BaseCommand):
         console = Console(stderr=True)
         if plan.replay is not None:
             _show(plan, console)
-        try:
-            with tempfile.TemporaryDirectory(prefix="csms-fuzz-") as name:
-                folder = Path(name)
-                with fresh_database(options["database"], folder) as database:
-                    result = run.fuzz(plan, database.url, folder, LARGEST_FRAME, console.print)
-        except (BenchmarkError, LoadError, Unavailable) as error:
-            raise CommandError(str(error)) from error
+        with own_database("fuzz", options["database"]) as (database, folder):
+            result = run.fuzz(plan, database.url, folder, LARGEST_FRAME, console.print)
         if options["json"]:
             options["json"].write_text(run.as_json(result))
         _print(result)
