@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable
+from collections import defaultdict
+from collections.abc import Awaitable, Iterable
+from typing import Any
 from uuid import uuid4
 
 from channels_redis.pubsub import RedisPubSubChannelLayer
 from redis.exceptions import RedisError
 
 logger = logging.getLogger(__name__)
+
+AT_A_TIME = 500
 
 
 class ForgivingRedisChannelLayer(RedisPubSubChannelLayer):
@@ -30,6 +34,22 @@ class ForgivingRedisChannelLayer(RedisPubSubChannelLayer):
 
     async def group_discard(self, group: str, channel: str) -> None:
         await self._if_possible(self._get_layer().group_discard(group, channel))
+
+    async def group_send_to_all(self, groups: Iterable[str], message: dict[str, Any]) -> None:
+        """Send `message` to each of `groups`, many in one round trip."""
+        layer, text = self._get_layer(), self.serialize(message)
+        of_shards: dict[Any, list[str]] = defaultdict(list)
+        for group in groups:
+            channel = layer._get_group_channel_name(group)
+            of_shards[layer._get_shard(channel)].append(channel)
+        for shard, channels in of_shards.items():
+            for begin in range(0, len(channels), AT_A_TIME):
+                async with shard._lock:
+                    shard._ensure_redis()
+                    pipeline = shard._redis.pipeline(transaction=False)
+                    for channel in channels[begin : begin + AT_A_TIME]:
+                        pipeline.publish(channel, text)
+                    await pipeline.execute()
 
     async def _if_possible(self, subscription: Awaitable[None]) -> None:
         try:

@@ -77,9 +77,11 @@ CSRF_TRUSTED_ORIGINS: list[str] = env.list("CSMS_CSRF_TRUSTED_ORIGINS", default=
 CSMS_PUBLIC_URL: str = env.str("CSMS_PUBLIC_URL", default="http://127.0.0.1:8000").rstrip("/")
 # Addresses or networks of reverse proxies whose X-Forwarded-* headers are believed.
 CSMS_TRUSTED_PROXIES: list[str] = env.list("CSMS_TRUSTED_PROXIES", default=[])
-# Lanes per process (stations/dispatch.py). One makes the largest batches, and a process has one interpreter lock
-# anyway; more help only where the database is slow. SQLite has one writer: leave it at one.
+# Lanes per process (stations/lanes.py). One makes the largest batches, and a process has one interpreter lock anyway;
+# more help only where the database is slow. SQLite has one writer: leave it at one.
 CSMS_LANES: int = _number("CSMS_LANES", 1, 1)
+# Batches of one lane that may be on their way to PostgreSQL at the same time; on SQLite it is always one.
+CSMS_LANE_THREADS: int = _number("CSMS_LANE_THREADS", 2, 1)
 CSMS_LANE_BATCH_SIZE: int = _number("CSMS_LANE_BATCH_SIZE", 500, 1)
 # The event loop and its lanes on one core (csms/affinity.py).
 CSMS_ONE_CORE: bool = env.bool("CSMS_ONE_CORE", default=True)

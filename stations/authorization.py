@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from csms.ocppj.times import format_time
-from stations.batch import open_batch
+from stations.batch import flush_open_batch, open_batch
 from stations.models import ChargePoint, IdTag, Transaction
 
 ACCEPTED = "Accepted"
@@ -83,6 +83,7 @@ def authorize_start(charge_point: ChargePoint, connector_id: int, id_tag: str, n
         limit = 1
     if limit is None:
         return authorization
+    flush_open_batch()
     running = Transaction.objects.open().filter(id_tag_key=id_tag.upper(), charge_point__connected=True)
     if connector_id > 0:
         running = running.exclude(charge_point=charge_point, connector_id=connector_id)

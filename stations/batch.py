@@ -4,7 +4,8 @@ Context: a lane answers many calls in one transaction (stations/dispatch.py). A 
 more than the call itself.
 Choice: the batch looks up once what its calls will need and collects what they write; `flush` writes each kind in one
 statement. Consequence: a profile function never inserts a meter value, a status or a log row itself; it adds it here,
-and reads charge points, id tags, connectors and transactions through here. Outside a lane (a test, a shell)
+and reads charge points, id tags, connectors, transactions and open commands through here. What asks the database
+itself about rows that a call before may have written calls `flush_facts` first. Outside a lane (a test, a shell)
 `open_batch` makes one of its own, flushed at its end.
 """
 
@@ -13,10 +14,27 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from datetime import datetime
 from typing import Any
 
-from stations.bulk import insert_rows
-from stations.models import Connector, ConnectorStatus, IdTag, MeterValue, OcppMessage, SecurityEvent, Transaction
+from django.db.models import Model
+
+from stations.bulk import insert_rows, update_rows
+from stations.effects import Effects
+from stations.models import (
+    Boot,
+    ChargePoint,
+    ConfigurationKey,
+    Connector,
+    ConnectorStatus,
+    IdTag,
+    MeterValue,
+    OcppMessage,
+    SecurityEvent,
+    Transaction,
+)
+from stations.open_commands import OpenCommands
+from stations.transaction_rows import TransactionRows
 from tenants.scope import current_tenant_id
 
 _current: ContextVar[Batch | None] = ContextVar("stations.batch", default=None)
@@ -37,6 +55,11 @@ SECURITY_EVENT_COLUMNS = (
     "tenant_id", "charge_point_id", "source", "type", "tech_info", "critical", "timestamp", "received_at", "identity",
     "address", "times", "last_at", "acknowledged_by", "digest",
 )  # fmt: skip
+BOOT_COLUMNS = ("tenant_id", "charge_point_id", "at", "payload", "status")
+DEPARTURE_COLUMNS = ("connected", "connection_owner", "disconnected_at")
+# What a ChangeConfiguration that was taken says of its key, at once and after the next boot.
+DESIRED_COLUMNS = ("desired_value", "desired_at", "reboot_required")
+TAKEN_COLUMNS = (*DESIRED_COLUMNS, "value", "known")
 CONNECTOR_COLUMNS = (
     "status",
     "error_code",
@@ -64,18 +87,32 @@ def open_batch() -> Iterator[Batch]:
         _current.reset(token)
 
 
+def flush_open_batch() -> None:
+    """Have the database know what the open batch has collected so far, before a query; nothing to do outside one."""
+    batch = _current.get()
+    if batch is not None:
+        batch.flush_facts()
+
+
 class Batch:
     """Rows looked up once and rows to write, for one tenant and one database transaction."""
 
     def __init__(self, tenant_id: int) -> None:
         self.tenant_id = tenant_id
+        self.transactions = TransactionRows(tenant_id)
+        self.commands = OpenCommands()
+        self.effects = Effects(self.commands)
         self._id_tags: dict[str, IdTag | None] = {}
-        self._transactions: dict[int, Transaction | None] = {}
         self._owners: dict[int, int | None] = {}
         self._connectors: dict[int, dict[int, Connector]] = {}
         self._changed_connectors: dict[tuple[int, int], Connector] = {}
+        self._configuration: dict[tuple[int, str], ConfigurationKey] = {}
+        self._departures: dict[int, tuple[Any, ...]] = {}
         self._meter_values: list[tuple[Any, ...]] = []
+        self._metered: set[int | None] = set()
         self._statuses: list[tuple[Any, ...]] = []
+        self._boots: list[tuple[Any, ...]] = []
+        self._updates: dict[tuple[type[Model], tuple[str, ...]], dict[int, Model]] = {}
         self._security_events: list[tuple[Any, ...]] = []
         self._messages: list[tuple[Any, ...]] = []
 
@@ -91,33 +128,19 @@ class Batch:
         self.load_id_tags([id_tag])
         return self._id_tags[id_tag.upper()]
 
-    def load_transactions(self, ids: Iterable[int]) -> None:
-        missing = set(ids) - self._transactions.keys()
-        if missing:
-            self._transactions |= dict.fromkeys(missing)
-            for row in Transaction.objects.filter(pk__in=missing):
-                self._transactions[row.pk] = row
-
     def put_owners(self, ids: Iterable[int], owners: Mapping[int, int]) -> None:
         """Learn whose these transactions are from a look-up made already; what is missing does not exist."""
         self._owners |= dict.fromkeys(ids) | dict(owners)
 
     def owns_transaction(self, charge_point_id: int, transaction_id: int) -> bool:
         """Whether the transaction of this id is one of this charge point."""
+        tx = self.transactions.known(transaction_id)
+        if tx is not None:
+            return tx.charge_point_id == charge_point_id
         if transaction_id not in self._owners:
             found = Transaction.objects.filter(pk=transaction_id).values_list("charge_point_id", flat=True)
             self._owners[transaction_id] = found.first()
         return self._owners[transaction_id] == charge_point_id
-
-    def transaction(self, transaction_id: int, charge_point_id: int) -> Transaction | None:
-        """The transaction of this id, if it is one of this charge point."""
-        self.load_transactions([transaction_id])
-        tx = self._transactions[transaction_id]
-        return tx if tx is not None and tx.charge_point_id == charge_point_id else None
-
-    def remember_transaction(self, tx: Transaction) -> None:
-        self._transactions[tx.pk] = tx
-        self._owners[tx.pk] = tx.charge_point_id
 
     def load_connectors(self, charge_point_ids: Iterable[int]) -> None:
         missing = set(charge_point_ids) - self._connectors.keys()
@@ -134,6 +157,7 @@ class Batch:
     def add_meter_value(self, *values: Any) -> None:
         """One row in the order of METER_VALUE_COLUMNS after tenant_id."""
         self._meter_values.append((self.tenant_id, *values))
+        self._metered.add(values[2])
 
     def add_message(self, *values: Any) -> None:
         """One row in the order of MESSAGE_COLUMNS after tenant_id."""
@@ -142,6 +166,14 @@ class Batch:
     def add_status(self, *values: Any) -> None:
         """One row of history in the order of STATUS_COLUMNS after tenant_id."""
         self._statuses.append((self.tenant_id, *values))
+
+    def add_boot(self, *values: Any) -> None:
+        """One row in the order of BOOT_COLUMNS after tenant_id."""
+        self._boots.append((self.tenant_id, *values))
+
+    def update(self, row: Model, columns: tuple[str, ...]) -> None:
+        """Write these columns of a row that exists; with the values that it has at flush."""
+        self._updates.setdefault((type(row), columns), {})[row.pk] = row
 
     def add_security_event(self, *values: Any) -> None:
         """One row in the order of SECURITY_EVENT_COLUMNS after tenant_id; one that is there already stays as it is."""
@@ -152,9 +184,35 @@ class Batch:
         self._connectors[connector.charge_point_id][connector.connector_id] = connector
         self._changed_connectors[connector.charge_point_id, connector.connector_id] = connector
 
-    def flush_facts(self) -> None:
-        """Write meter values, statuses and security events: what a rollback takes away again."""
+    def put_configuration_key(self, row: ConfigurationKey) -> None:
+        """Keep what `row` says of the value wanted, and, unless a reboot is required, of the present one."""
+        if (row.charge_point_id, row.key) in self._configuration:
+            self._write_configuration()
+        self._configuration[row.charge_point_id, row.key] = row
+
+    def put_departure(self, charge_point_id: int, generation: int, at: datetime) -> None:
+        """The connection of `generation` ended at `at`; written unless there is a newer one by then."""
+        self._departures[charge_point_id] = (charge_point_id, False, "", at, generation)
+
+    def flush_readings_of(self, transaction_id: int) -> None:
+        """Write the meter values collected so far, if any of them is one of this transaction."""
+        if transaction_id in self._metered:
+            self._flush_meter_values()
+
+    def _flush_meter_values(self) -> None:
         insert_rows(MeterValue, METER_VALUE_COLUMNS, self._meter_values)
+        self._meter_values, self._metered = [], set()
+
+    def flush_facts(self) -> None:
+        """Write everything but the message log: what a rollback takes away again."""
+        self.transactions.write()
+        self.commands.write()
+        for (model, columns), rows in self._updates.items():
+            # In the order of the key, so that two lanes that meet on a row wait instead of deadlocking.
+            changed = [(pk, *(getattr(row, column) for column in columns)) for pk, row in sorted(rows.items())]
+            update_rows(model, columns, changed)
+        insert_rows(Boot, BOOT_COLUMNS, self._boots)
+        self._flush_meter_values()
         insert_rows(ConnectorStatus, STATUS_COLUMNS, self._statuses)
         insert_rows(SecurityEvent, SECURITY_EVENT_COLUMNS, self._security_events)
         if self._changed_connectors:
@@ -165,7 +223,22 @@ class Batch:
                 update_fields=list(CONNECTOR_COLUMNS),
                 unique_fields=["charge_point", "connector_id"],
             )
-        self._meter_values, self._statuses, self._security_events, self._changed_connectors = [], [], [], {}
+        self._statuses, self._security_events, self._changed_connectors = [], [], {}
+        self._boots, self._updates = [], {}
+        self._write_configuration()
+        departures = [row for _, row in sorted(self._departures.items())]
+        update_rows(ChargePoint, DEPARTURE_COLUMNS, departures, unless_changed=("connection_generation",))
+        self._departures = {}
+
+    def _write_configuration(self) -> None:
+        rows = [row for _, row in sorted(self._configuration.items())]
+        self._configuration = {}
+        for later, columns in ((False, TAKEN_COLUMNS), (True, DESIRED_COLUMNS)):
+            chosen = [row for row in rows if row.reboot_required is later]
+            if chosen:
+                ConfigurationKey.objects.bulk_create(
+                    chosen, update_conflicts=True, update_fields=list(columns), unique_fields=["charge_point", "key"]
+                )
 
     def flush(self) -> None:
         """Write everything collected, one statement a kind."""

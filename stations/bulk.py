@@ -8,22 +8,26 @@ Consequence: the caller gives values that are already right for the database, an
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from functools import cache
 from typing import Any
 
-import orjson
 from django.db import connection, models
 
+from csms.ocppj.frames import dumps
 from tenants.postgresql.exchange import Statement
+from tenants.scope import current_tenant_id
 
 _PLAIN = (models.IntegerField, models.FloatField, models.DecimalField, models.BooleanField)
 
 
-def insert_rows(model: type[models.Model], columns: tuple[str, ...], rows: Sequence[tuple[Any, ...]]) -> None:
+def insert_rows(
+    model: type[models.Model], columns: tuple[str, ...], rows: Sequence[tuple[Any, ...]], *, strict: bool = False
+) -> None:
     """Insert `rows`, each in the order of `columns`; a row that a unique constraint already has is left as it was.
 
+    `strict`: such a row is an IntegrityError instead, raised by the COMMIT where the rows leave with it.
     Values: text, int, float, bool, None, aware datetime in UTC, and Decimal as text. A JSON column takes the JSON value
     itself (list or dict). On PostgreSQL inside `lane_sql.with_commit` the rows leave with the COMMIT. The caller has
     opened the tenant scope; row-level security checks every row.
@@ -32,21 +36,57 @@ def insert_rows(model: type[models.Model], columns: tuple[str, ...], rows: Seque
         return
     if connection.vendor == "postgresql":
         database: Any = connection
-        statement, kinds = _on_postgresql(model, columns)
-        arrays = [_array(kind, values) for kind, values in zip(kinds, zip(*rows, strict=True), strict=True)]
+        statement, kinds = _on_postgresql(model, columns, strict)
+        arrays = [as_array(kind, values) for kind, values in zip(kinds, zip(*rows, strict=True), strict=True)]
         database.tell((statement, arrays))
     else:
         with connection.cursor() as cursor:
-            cursor.executemany(_on_sqlite(model, columns), [tuple(map(_sqlite_value, row)) for row in rows])
+            cursor.executemany(_on_sqlite(model, columns, strict), [tuple(map(_sqlite_value, row)) for row in rows])
 
 
-def _array(kind: str, values: Sequence[Any]) -> str:
-    """A column as PostgreSQL writes an array: texts and JSON in quotes, nothing else has a character for them."""
+def update_rows(
+    model: type[models.Model],
+    columns: tuple[str, ...],
+    rows: Sequence[tuple[Any, ...]],
+    *,
+    unless_changed: tuple[str, ...] = (),
+) -> None:
+    """Set `columns` of rows of the open tenant: each row is `(id, *values)`, and no id comes twice.
+
+    `unless_changed`: columns whose values follow those of `columns` in each row; where the database has others by now,
+    nothing is set. An id that does not exist, or is another tenant's, changes nothing. Values and time of leaving as in
+    `insert_rows`.
+    """
+    if not rows:
+        return
+    if connection.vendor == "postgresql":
+        database: Any = connection
+        statement, kinds = _update_on_postgresql(model, columns, unless_changed)
+        arrays = [as_array(kind, values) for kind, values in zip(kinds, zip(*rows, strict=True), strict=True)]
+        database.tell((statement, arrays))
+    else:
+        tenant_id = current_tenant_id()
+        sql, json = _update_on_sqlite(model, columns, unless_changed)
+        changes = []
+        for row_id, *values in rows:
+            for index in json:
+                values[index] = None if values[index] is None else dumps(values[index])
+            set_to, found = values[: len(columns)], values[len(columns) :]
+            changes.append((*map(_sqlite_value, set_to), row_id, tenant_id, *map(_sqlite_value, found)))
+        with connection.cursor() as cursor:
+            cursor.executemany(sql, changes)
+
+
+def as_array(kind: str, values: Iterable[Any]) -> str:
+    """A column as PostgreSQL writes an array: texts and JSON in quotes, nothing else has a character for them.
+
+    `kind` is `text`, `json` or `plain`: what needs no quotes, as numbers.
+    """
     if kind == "plain":
         elements = ["NULL" if value is None else str(value) for value in values]
     else:
         if kind == "json":
-            values = [None if value is None else orjson.dumps(value).decode() for value in values]
+            values = [None if value is None else dumps(value) for value in values]
         elements = ["NULL" if value is None else f'"{_escaped(str(value))}"' for value in values]
     return f"{{{','.join(elements)}}}"
 
@@ -62,7 +102,7 @@ def _sqlite_value(value: Any) -> Any:
     if isinstance(value, datetime):
         return connection.ops.adapt_datetimefield_value(value)
     if isinstance(value, list | dict):
-        return orjson.dumps(value).decode()
+        return dumps(value)
     return value
 
 
@@ -71,12 +111,12 @@ def _field(model: type[models.Model], column: str) -> models.Field[Any, Any]:
 
 
 @cache
-def _on_postgresql(model: type[models.Model], columns: tuple[str, ...]) -> tuple[Statement, list[str]]:
+def _on_postgresql(model: type[models.Model], columns: tuple[str, ...], strict: bool) -> tuple[Statement, list[str]]:
     """The statement, and of each column how its values are written: as `json`, `plain` (no quotes), or `text`."""
     fields = [_field(model, column) for column in columns]
     arrays = ", ".join(f"%s::{field.rel_db_type(connection)}[]" for field in fields)
     target = _insert(model, columns)
-    statement = Statement(f"{target} SELECT * FROM unnest({arrays}) ON CONFLICT DO NOTHING")  # noqa: S608 - names of ours
+    statement = Statement(f"{target} SELECT * FROM unnest({arrays}){_on_conflict(strict)}")  # noqa: S608 - names of ours
     return statement, [_kind(field) for field in fields]
 
 
@@ -89,11 +129,46 @@ def _kind(field: models.Field[Any, Any]) -> str:
 
 
 @cache
-def _on_sqlite(model: type[models.Model], columns: tuple[str, ...]) -> str:
+def _on_sqlite(model: type[models.Model], columns: tuple[str, ...], strict: bool) -> str:
     places = ", ".join(["%s"] * len(columns))
-    return f"{_insert(model, columns)} VALUES ({places}) ON CONFLICT DO NOTHING"
+    return f"{_insert(model, columns)} VALUES ({places}){_on_conflict(strict)}"
+
+
+def _on_conflict(strict: bool) -> str:
+    return "" if strict else " ON CONFLICT DO NOTHING"
 
 
 def _insert(model: type[models.Model], columns: tuple[str, ...]) -> str:
     quote = connection.ops.quote_name
     return f"INSERT INTO {quote(model._meta.db_table)} ({', '.join(map(quote, columns))})"
+
+
+@cache
+def _update_on_postgresql(
+    model: type[models.Model], columns: tuple[str, ...], unless_changed: tuple[str, ...]
+) -> tuple[Statement, list[str]]:
+    """As `_on_postgresql`, with the id first; row-level security keeps it to the tenant."""
+    quote = connection.ops.quote_name
+    given = ("id", *columns, *unless_changed)
+    fields = [_field(model, column) for column in given]
+    arrays = ", ".join(f"%s::{field.rel_db_type(connection)}[]" for field in fields)
+    names = ", ".join(map(quote, given))
+    assignments = ", ".join(f"{quote(column)} = new.{quote(column)}" for column in columns)
+    found = " AND ".join(f"old.{quote(column)} = new.{quote(column)}" for column in ("id", *unless_changed))
+    table = quote(model._meta.db_table)
+    statement = Statement(
+        f"UPDATE {table} AS old SET {assignments} FROM unnest({arrays}) AS new({names}) WHERE {found}"  # noqa: S608 - names of ours
+    )
+    return statement, [_kind(field) for field in fields]
+
+
+@cache
+def _update_on_sqlite(
+    model: type[models.Model], columns: tuple[str, ...], unless_changed: tuple[str, ...]
+) -> tuple[str, list[int]]:
+    """The statement, and which of `columns` are JSON."""
+    quote = connection.ops.quote_name
+    assignments = ", ".join(f"{quote(column)} = %s" for column in columns)
+    found = " AND ".join(f"{quote(column)} = %s" for column in ("id", "tenant_id", *unless_changed))
+    json = [index for index, column in enumerate(columns) if _kind(_field(model, column)) == "json"]
+    return f"UPDATE {quote(model._meta.db_table)} SET {assignments} WHERE {found}", json  # noqa: S608 - names of ours

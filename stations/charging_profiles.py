@@ -19,6 +19,7 @@ from django.db import transaction
 from django.db.models import Q
 
 from csms.ocppj.payloads import order_call
+from stations.batch import Batch, flush_open_batch, open_batch
 from stations.composite_comparison import Answer, differences
 from stations.composite_schedule import (
     NOMINAL_VOLTAGE_V,
@@ -91,6 +92,8 @@ def install(
     """
     profile_id, purpose = profile["chargingProfileId"], profile["chargingProfilePurpose"]
     level = profile["stackLevel"]
+    with open_batch() as batch:
+        batch.transactions.note_profile(command.charge_point_id)
     with transaction.atomic():
         replaced_by(command.charge_point_id, connector_id, profile).delete()
         return InstalledProfile.objects.create(
@@ -127,11 +130,13 @@ def installed_by_remote_start(command: Command, tx: Transaction, now: datetime) 
         install(command, tx.connector_id, profile, tx, now)
 
 
-def transaction_ended(tx: Transaction) -> None:
+def transaction_ended(batch: Batch, tx: Transaction) -> None:
     """Drop the TxProfiles of a transaction that is over, and those set on its connector for an unknown one.
 
-    Always one statement: every stop pays for it. Source: OCPP 1.6 ed. 2, 3.13.2.
+    One look-up a batch tells whether its charge point has any. Source: OCPP 1.6 ed. 2, 3.13.2.
     """
+    if not batch.transactions.has_profiles(tx.charge_point_id):
+        return
     of_unknown = Q(transaction__isnull=True, purpose=Purpose.TX_PROFILE, connector_id=tx.connector_id)
     InstalledProfile.objects.filter(Q(transaction=tx) | of_unknown, charge_point_id=tx.charge_point_id).delete()
 
@@ -150,6 +155,7 @@ def matching_criteria(charge_point_id: int, payload: Mapping[str, Any]) -> Any:
 
 def transaction_of(charge_point: ChargePoint, connector_id: int, profile: Mapping[str, Any]) -> Transaction | None:
     """The transaction that a TxProfile is for: the one it names, else the one that runs on the connector."""
+    flush_open_batch()
     named = profile.get("transactionId")
     rows = Transaction.objects.filter(charge_point=charge_point)
     if named is not None:
@@ -169,6 +175,7 @@ class Installation:
     @classmethod
     def of(cls, charge_point: ChargePoint) -> Installation:
         """As the database has it now: three queries."""
+        flush_open_batch()
         rows = InstalledProfile.objects.filter(charge_point=charge_point).order_by("installed_at", "pk")
         transactions = Transaction.objects.open().filter(charge_point=charge_point).order_by("pk")
         running = {tx.connector_id: tx for tx in transactions if tx.connector_id > 0}

@@ -14,21 +14,26 @@ the socket also looks at connect, after each answer, and every few seconds (stat
 
 Consequence: nothing ever waits for a charge point. At most one CALL is outstanding per connection, and nothing is
 sent that has no row.
+
+A request to a thousand charge points is one INSERT and one message to the channel layer for all of them; what the lane
+then does about each, it does for a batch at a time (stations/open_commands.py): the functions below change the rows in
+memory, the batch writes them before it commits.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from asgiref.sync import async_to_sync
 from channels.layers import get_channel_layer
-from django.db import connection, transaction
+from django.db import transaction
 
 from csms.ocppj.payloads import order_call, parse_result, validate_call
+from stations.batch import Batch, open_batch
 from stations.masking import is_secret_key, masked, masked_url
 from stations.models import ChargePoint, Command, CommandBatch, Connector, Transaction
 from stations.models.charge_point import RegistrationStatus
@@ -87,6 +92,8 @@ def enqueue(
     requests get `warnings`. Raises CommandRefused: `unknown_action`, `invalid_payload`, `tenant_suspended`,
     `charge_point_disabled`.
     """
+    payload = _checked(charge_point, action, payload)
+    _check_receiver(charge_point)
     command = _new(charge_point, action, payload, requested_by, reason, time_to_live_seconds, batch)
     command.warnings = warnings(charge_point, action, opened(command.payload))
     with transaction.atomic():
@@ -106,17 +113,53 @@ def _note_queued(command: Command) -> None:
 def enqueue_many(
     charge_points: Iterable[ChargePoint], action: str, payload: dict[str, Any], requested_by: str, *, reason: str = ""
 ) -> CommandBatch:
-    """The same request to many charge points of the open tenant; disabled ones are left out. Raises CommandRefused."""
+    """The same request to many charge points of the open tenant; disabled ones are left out. Raises CommandRefused.
+
+    No query a charge point, but where the profile completes the payload or keeps rows of each request.
+    """
     now = datetime.now(UTC)
     chosen = [charge_point for charge_point in charge_points if not charge_point.disabled]
     with transaction.atomic():
         batch = CommandBatch.objects.create(action=action, requested_by=requested_by[:200], created_at=now)
-        rows = [_new(charge_point, action, payload, requested_by, reason, None, batch) for charge_point in chosen]
+        payloads = _checked_for_all(chosen, action, payload)
+        if chosen:
+            _check_receiver(chosen[0])
+        rows = [
+            _new(charge_point, action, its_payload, requested_by, reason, None, batch)
+            for charge_point, its_payload in zip(chosen, payloads, strict=True)
+        ]
         Command.objects.bulk_create(rows, batch_size=500)
         for command in rows:
             _note_queued(command)
         ring_on_commit([charge_point.pk for charge_point in chosen])
     return batch
+
+
+def _checked_for_all(charge_points: list[ChargePoint], action: str, payload: dict[str, Any]) -> list[dict[str, Any]]:
+    """The payload for each of the charge points: the same, unless the action has something of its own for each."""
+    if action in COMPLETE:
+        return [_checked(charge_point, action, payload) for charge_point in charge_points]
+    return [_checked(charge_points[0], action, payload)] * len(charge_points) if charge_points else []
+
+
+def _checked(charge_point: ChargePoint, action: str, payload: dict[str, Any]) -> dict[str, Any]:
+    """The complete payload, in the order of the schema. Raises CommandRefused."""
+    if action not in TO_CHARGE_POINT:
+        raise CommandRefused("unknown_action", f"{action!r} is not a request that a central system sends.")
+    if action in COMPLETE:
+        payload = COMPLETE[action](charge_point, payload)
+    problems = validate_call(action, payload)
+    if problems:
+        raise CommandRefused("invalid_payload", f"The payload is not a valid {action}.req.", problems)
+    return order_call(action, payload)
+
+
+def _check_receiver(charge_point: ChargePoint) -> None:
+    tenant: Tenant = charge_point.tenant
+    if tenant.is_suspended:
+        raise CommandRefused("tenant_suspended", "The tenant is suspended; no commands are sent.")
+    if charge_point.disabled:
+        raise CommandRefused("charge_point_disabled", "The charge point is disabled; it cannot connect.")
 
 
 def _new(
@@ -128,25 +171,13 @@ def _new(
     time_to_live_seconds: int | None,
     batch: CommandBatch | None,
 ) -> Command:
-    if action not in TO_CHARGE_POINT:
-        raise CommandRefused("unknown_action", f"{action!r} is not a request that a central system sends.")
-    if action in COMPLETE:
-        payload = COMPLETE[action](charge_point, payload)
-    problems = validate_call(action, payload)
-    if problems:
-        raise CommandRefused("invalid_payload", f"The payload is not a valid {action}.req.", problems)
-    tenant: Tenant = charge_point.tenant
-    if tenant.is_suspended:
-        raise CommandRefused("tenant_suspended", "The tenant is suspended; no commands are sent.")
-    if charge_point.disabled:
-        raise CommandRefused("charge_point_disabled", "The charge point is disabled; it cannot connect.")
     now = datetime.now(UTC)
     life = time_to_live_seconds or TIME_TO_LIVE_SECONDS.get(action, DEFAULT_TIME_TO_LIVE_SECONDS)
     return Command(
         charge_point=charge_point,
         tenant_id=charge_point.tenant_id,
         action=action,
-        payload=sealed(order_call(action, payload)),
+        payload=sealed(payload),
         requested_by=requested_by[:200],
         reason=reason[:500],
         batch=batch,
@@ -213,14 +244,9 @@ def ring_on_commit(charge_point_ids: list[int]) -> None:
 
 def notify(charge_point_ids: list[int], message: dict[str, Any]) -> None:
     """Send `message` to the connections of charge points; lost when the layer is down, and that is logged only."""
-    layer = get_channel_layer()
-
-    async def send() -> None:
-        for charge_point_id in charge_point_ids:
-            await layer.group_send(group_name(charge_point_id), message)
-
+    send = async_to_sync(get_channel_layer().group_send_to_all)
     try:
-        async_to_sync(send)()
+        send([group_name(charge_point_id) for charge_point_id in charge_point_ids], message)
     except (OSError, ConnectionError, TimeoutError) as error:
         logger.warning("Doorbell not rung (%s); the rows will be found by the next look.", type(error).__name__)
     except Exception as error:
@@ -250,61 +276,68 @@ def take_next(charge_point: ChargePoint, now: datetime, *, generation: int, mess
         return None
     if charge_point.registration_status == RegistrationStatus.REJECTED:
         return None
-    open_commands = Command.objects.filter(
-        charge_point=charge_point, status__in=(CommandStatus.QUEUED, CommandStatus.SENT)
-    ).order_by("id")
-    if connection.features.has_select_for_update_skip_locked:
-        open_commands = open_commands.select_for_update(skip_locked=True)
-    rows = list(open_commands[:50])
-    for command in rows:
-        if command.status == CommandStatus.SENT:
-            _lost(command, now)
-            if command.status != CommandStatus.QUEUED:
+    with open_batch() as batch:
+        held: set[int] = set()
+        while (command := _first_open(batch, charge_point, held)) is not None:
+            if command.status == CommandStatus.SENT:
+                _lost(batch, command, now)
                 continue
-        if command.expires_at <= now:
-            _close_without_answer(command, CommandStatus.EXPIRED, now)
-            continue
-        if charge_point.registration_status == RegistrationStatus.PENDING and command.action in NOT_WHILE_PENDING:
-            continue
-        try:
-            payload = opened(command.payload)
-        except SealBroken as broken:
-            command.warnings = [*command.warnings, {"code": "secret_lost", "detail": str(broken)}]
-            _close_without_answer(command, CommandStatus.EXPIRED, now)
-            continue
-        command.status = CommandStatus.SENT
-        command.sent_at = datetime.now(UTC)
-        command.message_id = message_id
-        command.connection_generation = generation
-        if payload is not command.payload:
-            # It is on its way: whoever reads the row from now on needs no secret.
-            command.payload = masked(command.action, command.payload)
-        command.save(update_fields=["status", "sent_at", "message_id", "connection_generation", "payload"])
-        # A JSON column does not keep the order of members; the wire has that of the schema.
-        return Outgoing(message_id, command.action, order_call(command.action, payload))
+            if command.expires_at <= now:
+                _close_without_answer(batch, command, CommandStatus.EXPIRED, now)
+                continue
+            if charge_point.registration_status == RegistrationStatus.PENDING and command.action in NOT_WHILE_PENDING:
+                held.add(command.pk)
+                continue
+            try:
+                payload = opened(command.payload)
+            except SealBroken as broken:
+                command.warnings = [*command.warnings, {"code": "secret_lost", "detail": str(broken)}]
+                _close_without_answer(batch, command, CommandStatus.EXPIRED, now)
+                continue
+            command.status = CommandStatus.SENT
+            command.sent_at = datetime.now(UTC)
+            command.message_id = message_id
+            command.connection_generation = generation
+            if payload is not command.payload:
+                # It is on its way: whoever reads the row from now on needs no secret.
+                command.payload = masked(command.action, command.payload)
+            batch.commands.put(command)
+            # A JSON column does not keep the order of members; the wire has that of the schema.
+            return Outgoing(message_id, command.action, order_call(command.action, payload))
     return None
+
+
+def _first_open(batch: Batch, charge_point: ChargePoint, held: Collection[int]) -> Command | None:
+    """What is sent and has to be given up, else the oldest that is queued.
+
+    Asked anew each time: the end of one command may have been the end of others (a list sent in parts).
+    """
+    rows = [row for row in batch.commands.of(charge_point.pk) if row.status in OPEN_STATUSES and row.pk not in held]
+    return min(rows, key=lambda row: (row.status != CommandStatus.SENT, row.pk), default=None)
 
 
 # --- finished, in the lane of the charge point ------------------------------------------------------------------------
 def answered(charge_point: ChargePoint, now: datetime, *, message_id: str, payload: Any, late: bool) -> None:
     """Record a CALLRESULT and let the profile function take in what it changes."""
-    command = _outstanding(charge_point, message_id)
-    if command is None:
-        return
-    conf, deviations = parse_result(command.action, payload)
-    command.response = masked(command.action, payload)
-    command.answered_at = now
-    if conf is None or deviations:
-        command.warnings = [
-            *command.warnings,
-            {"code": "invalid_response", "detail": "; ".join(f"{d.pointer}: {d.detail}" for d in deviations)[:500]},
-        ]
-    if conf is not None:
+    with open_batch() as batch:
+        command = _outstanding(batch, charge_point, message_id)
+        if command is None:
+            return
+        conf, deviations = parse_result(command.action, payload)
+        command.response = masked(command.action, payload)
+        command.answered_at = now
+        if conf is None or deviations:
+            command.warnings = [
+                *command.warnings,
+                {"code": "invalid_response", "detail": "; ".join(f"{d.pointer}: {d.detail}" for d in deviations)[:500]},
+            ]
+        status = CommandStatus.TIMED_OUT if late else CommandStatus.ANSWERED
+        if conf is None:
+            _close_without_answer(batch, command, status, now)
+            return
         # A late answer changes what it says all the same: the charge point has done it.
         TO_CHARGE_POINT[command.action](command, conf, now)
-    _close(command, CommandStatus.TIMED_OUT if late else CommandStatus.ANSWERED)
-    if conf is None:
-        _note_without_answer(command, now)
+        _close(batch, command, status)
 
 
 def failed(
@@ -318,21 +351,23 @@ def failed(
     late: bool,
 ) -> None:
     """Record a CALLERROR: a normal outcome, nothing is sent again."""
-    command = _outstanding(charge_point, message_id)
-    if command is None:
-        return
-    command.error = {
-        "code": code, "description": masked_url(description), "details": masked(command.action, details),
-    }  # fmt: skip
-    command.answered_at = now
-    _close_without_answer(command, CommandStatus.TIMED_OUT if late else CommandStatus.ERROR, now)
+    with open_batch() as batch:
+        command = _outstanding(batch, charge_point, message_id)
+        if command is None:
+            return
+        command.error = {
+            "code": code, "description": masked_url(description), "details": masked(command.action, details),
+        }  # fmt: skip
+        command.answered_at = now
+        _close_without_answer(batch, command, CommandStatus.TIMED_OUT if late else CommandStatus.ERROR, now)
 
 
 def timed_out(charge_point: ChargePoint, now: datetime, *, message_id: str) -> None:
     """Record that no answer came in time; the row keeps its message id for a late one."""
-    command = _outstanding(charge_point, message_id)
-    if command is not None and command.status == CommandStatus.SENT:
-        _close_without_answer(command, CommandStatus.TIMED_OUT, now)
+    with open_batch() as batch:
+        command = _outstanding(batch, charge_point, message_id)
+        if command is not None and command.status == CommandStatus.SENT:
+            _close_without_answer(batch, command, CommandStatus.TIMED_OUT, now)
 
 
 def connection_lost(charge_point_id: int, generation: int) -> bool:
@@ -343,26 +378,23 @@ def connection_lost(charge_point_id: int, generation: int) -> bool:
     A secret or a security profile in flight is never repeated by itself: which of the two values holds shows when the
     charge point connects.
     """
-    queued = False
-    for command in Command.objects.filter(charge_point_id=charge_point_id, status__in=OPEN_STATUSES):
-        if command.status == CommandStatus.QUEUED:
-            queued = True
-            continue
-        if command.connection_generation is None or command.connection_generation > generation:
-            continue
-        _lost(command, datetime.now(UTC))
-        queued |= command.status == CommandStatus.QUEUED
-    return queued
+    with open_batch() as batch:
+        rows = list(batch.commands.of(charge_point_id))
+        for command in rows:
+            sent_on = command.connection_generation
+            if command.status == CommandStatus.SENT and sent_on is not None and sent_on <= generation:
+                _lost(batch, command, datetime.now(UTC))
+        return any(command.status == CommandStatus.QUEUED for command in rows)
 
 
-def _lost(command: Command, now: datetime) -> None:
+def _lost(batch: Batch, command: Command, now: datetime) -> None:
     """Nobody will hear the answer to a command that was sent: queue it again if that is harmless, else `unknown`."""
     key = command.payload.get("key")
     if command.action in IDEMPOTENT and not (is_secret_key(key) or is_profile_key(key)):
         command.status, command.message_id, command.sent_at = CommandStatus.QUEUED, "", None
-        command.save(update_fields=["status", "message_id", "sent_at"])
+        batch.commands.put(command)
     else:
-        _close_without_answer(command, CommandStatus.UNKNOWN, now)
+        _close_without_answer(batch, command, CommandStatus.UNKNOWN, now)
 
 
 def forget_lost() -> int:
@@ -396,21 +428,26 @@ def expire_all(now: datetime) -> int:
     return expired
 
 
-def _outstanding(charge_point: ChargePoint, message_id: str) -> Command | None:
-    return (
-        Command.objects.filter(charge_point=charge_point, message_id=message_id)
-        .exclude(message_id="")
-        .order_by("-id")
-        .first()
-    )
+def _outstanding(batch: Batch, charge_point: ChargePoint, message_id: str) -> Command | None:
+    """The command that was sent as `message_id`; the answer to one that is closed may come late."""
+    if not message_id:
+        return None
+    for command in batch.commands.of(charge_point.pk):
+        if command.message_id == message_id:
+            return command
+    batch.commands.write()
+    return Command.objects.filter(charge_point=charge_point, message_id=message_id).order_by("-id").first()
 
 
-def _close(command: Command, status: CommandStatus) -> None:
+def _close(batch: Batch, command: Command, status: CommandStatus) -> None:
     command.status = status
     command.payload = masked(command.action, command.payload)
-    command.save(update_fields=["status", "payload", "response", "error", "answered_at", "warnings"])
+    batch.commands.put(command)
 
 
-def _close_without_answer(command: Command, status: CommandStatus, now: datetime) -> None:
-    _close(command, status)
-    _note_without_answer(command, now)
+def _close_without_answer(batch: Batch, command: Command, status: CommandStatus, now: datetime) -> None:
+    _close(batch, command, status)
+    if command.action in WITHOUT_ANSWER:
+        # Its profile asks the database what became of it.
+        batch.commands.write()
+        _note_without_answer(command, now)

@@ -26,7 +26,7 @@ from csms.metrics import counting
 from csms.ocppj import session as ocppj
 from csms.ocppj.errors import OcppError
 from csms.ocppj.session import Session
-from stations import commands, connections, dispatch, doorkeeper, handshake
+from stations import commands, connections, departures, dispatch, doorkeeper, handshake
 from stations.models.message import MessageType
 from stations.ocpp.remote_trigger import TRIGGERS, awaited_action
 from stations.pace import Pace
@@ -214,13 +214,14 @@ class ChargePointConsumer(AsyncConsumer):
         received_at: datetime,
         error: str = "",
     ) -> None:
-        """Store the charge point's answer to a command, then look for the next command."""
+        """Store the charge point's answer to a command, and look for the next command, if possible in one batch."""
         latency_ms = None
         if self._sent_at is not None and not event.late:
             latency_ms = round((received_at - self._sent_at).total_seconds() * 1000, 3)
         self._log(True, kind, event.action, str(event.message_id), payload, received_at, error, latency_ms)
-        await dispatch.run(self.link, function)
+        stored = dispatch.run(self.link, function, commands=True)
         await self._pump()
+        await stored
 
     def _log(
         self,
@@ -250,7 +251,7 @@ class ChargePointConsumer(AsyncConsumer):
                 return  # Whoever has the charge point next sends it, and is there for the answer.
             message_id = str(uuid4())
             take = partial(commands.take_next, generation=self.link.generation, message_id=message_id)
-            outcome = await dispatch.run(self.link, take)
+            outcome = await dispatch.run(self.link, take, commands=True)
             if outcome.superseded:
                 await self._close(NORMAL_CLOSURE)
                 return
@@ -279,7 +280,8 @@ class ChargePointConsumer(AsyncConsumer):
             if not isinstance(event, ocppj.CallTimedOut):
                 continue
             counting.call_timed_out(event.action)
-            await dispatch.run(self.link, partial(commands.timed_out, message_id=str(event.message_id)))
+            timed_out = partial(commands.timed_out, message_id=str(event.message_id))
+            await dispatch.run(self.link, timed_out, commands=True)
         await self._pump()
         self._set_timer()
 
@@ -350,4 +352,5 @@ class ChargePointConsumer(AsyncConsumer):
             connections.remove(link, self)
             await self.channel_layer.group_discard(commands.group_name(link.charge_point_id), self.channel_name)
             lost = self.scope.get("extensions", {}).get("lost", "")
-            await dispatch.run(link, partial(handshake.release, generation=link.generation, lost=lost))
+            release = partial(departures.release, generation=link.generation, lost=lost)
+            await dispatch.run(link, release, commands=True)

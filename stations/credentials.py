@@ -77,7 +77,7 @@ def matches(stored: str, presented: bytes, *, accept_hexadecimal: bool) -> bool:
     return which([stored], presented, accept_hexadecimal=accept_hexadecimal) is not None
 
 
-def quickly(stored: str, presented: bytes) -> bool | None:
+def quickly(stored: str, presented: bytes, *, accept_hexadecimal: bool = True) -> bool | None:
     """Whether `presented`, or the bytes whose hexadecimal digits it is, is the password behind `stored`; None when that
     takes a slow hash to tell."""
     scheme, _, rest = stored.partition("$")
@@ -85,7 +85,7 @@ def quickly(stored: str, presented: bytes) -> bool | None:
         return None
     salt, _, digest = rest.partition("$")
     candidates = [presented]
-    if HEXADECIMAL.match(presented) and len(presented) % 2 == 0:
+    if accept_hexadecimal and HEXADECIMAL.match(presented) and len(presented) % 2 == 0:
         candidates.append(bytes.fromhex(presented.decode()))
     return any(
         hmac.compare_digest(_digest(scheme, bytes.fromhex(salt), candidate), bytes.fromhex(digest))

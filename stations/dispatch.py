@@ -1,10 +1,9 @@
 """Messages against the database: lanes, tenant scope, one transaction a batch, the action table, bulk writes.
 
 Context: an answer may leave only after COMMIT, and one commit a message gives a fifth of the rate that a disk and a
-core allow. A process has one thread for the database unless told otherwise, and a slow hop delays every station.
-Choice: a process has a few lanes, each with its own thread and connection. A charge point always uses the same lane,
-so its order holds. A lane takes of what waits, answers it in one transaction (`answer_batch`), commits, and wakes all
-who asked; what arrives meanwhile is for the next batch. No timer: an idle lane answers at once.
+core allow. A slow hop delays every station.
+Choice: a process has a few lanes (stations/lanes.py); a charge point always uses the same one. A lane's batch is
+answered in one transaction (`answer_batch`) and committed before anybody is told.
 Consequence: one bad message could hurt its neighbours, so a batch that fails is rolled back and run again one by one;
 calls are grouped by tenant and each group runs in its own scope, so that row-level security checks every row.
 """
@@ -13,15 +12,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import threading
 import uuid
-from collections import deque
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import partial
 from time import monotonic
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -37,10 +32,11 @@ from csms.ocppj.frames import dumps
 from csms.ocppj.payloads import result_payload
 from stations import lane_sql
 from stations.batch import Batch, open_batch
+from stations.lanes import Lane
 from stations.masking import masked, masked_url
 from stations.models import ChargePoint
 from stations.models.message import MessageType
-from stations.ocpp import remote_trigger
+from stations.ocpp import core, remote_trigger
 from stations.ocpp.actions import FROM_CHARGE_POINT
 from tenants.models import Tenant
 from tenants.scope import tenant_scope
@@ -83,10 +79,14 @@ class InboundCall:
 
 @dataclass(slots=True, eq=False)
 class Work:
-    """Something else that must happen in the order of a charge point's messages: `function(charge_point, now)`."""
+    """Something else that must happen in the order of a charge point's messages: `function(charge_point, now)`.
+
+    `commands`: it is about commands of the charge point, so that those are looked up with those of others.
+    """
 
     link: Link
     function: Callable[[ChargePoint, datetime], Any]
+    commands: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -119,88 +119,24 @@ Item = InboundCall | Work | LogEntry
 
 
 # --- lanes ------------------------------------------------------------------------------------------------------------
-Waiting = tuple[Item, "asyncio.Future[Outcome]"]
+_lanes: WeakKeyDictionary[asyncio.AbstractEventLoop, list[Lane[Item]]] = WeakKeyDictionary()
 
 
-class Lane:
-    """One thread with one database connection, and the items that wait for it.
-
-    The thread takes a batch as soon as it is done with the last one, without asking the event loop, which meanwhile
-    sends answers and reads what comes.
-
-    How many it takes: the mean of its last batch and of all that wait. Were it all, charge points would march in step:
-    one that asks a moment before the others is a batch of its own, they are the next, and then the lane idles while
-    they get their answers and ask again. With the mean two halves take turns, one in the lane, the other on the wire.
-    """
-
-    def __init__(self, name: str, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
-        self._executor = ThreadPoolExecutor(1, thread_name_prefix=name)
-        self._lock = threading.Lock()
-        self._waiting: deque[Waiting] = deque()
-        self._running = False
-        self._last = 0
-
-    def submit(self, item: Item) -> asyncio.Future[Outcome]:
-        """Let `item` wait its turn; from the event loop's thread."""
-        future: asyncio.Future[Outcome] = self._loop.create_future()
-        with self._lock:
-            self._waiting.append((item, future))
-            starts, self._running = not self._running, True
-        if starts:
-            self._executor.submit(self._run)
-        return future
-
-    @property
-    def depth(self) -> int:
-        return len(self._waiting)
-
-    def _take(self) -> list[Waiting]:
-        """The next batch; an empty one ends the thread's work until `submit` starts it again."""
-        with self._lock:
-            waiting = len(self._waiting)
-            self._last = min(waiting, (waiting + self._last + 1) // 2, settings.CSMS_LANE_BATCH_SIZE)
-            self._running = waiting > 0
-            return [self._waiting.popleft() for _ in range(self._last)]
-
-    def _run(self) -> None:
-        """In the lane's thread: answer batches until nobody waits."""
-        while taken := self._take():
-            try:
-                done = partial(_resolve, taken, answer_batch([item for item, _ in taken]))
-            except BaseException as error:
-                logger.exception("A batch of %d failed as a whole", len(taken))
-                done = partial(_fail, taken, error)
-            try:
-                self._loop.call_soon_threadsafe(done)
-            except RuntimeError:
-                logger.debug("The event loop was closed before %d answers", len(taken))
-
-
-def _resolve(taken: list[Waiting], outcomes: list[Outcome]) -> None:
-    for (_, future), outcome in zip(taken, outcomes, strict=True):
-        if not future.done():
-            future.set_result(outcome)
-
-
-def _fail(taken: list[Waiting], error: BaseException) -> None:
-    for _, future in taken:
-        if not future.done():
-            future.set_exception(error)
-
-
-_lanes: WeakKeyDictionary[asyncio.AbstractEventLoop, list[Lane]] = WeakKeyDictionary()
-
-
-def lanes() -> list[Lane]:
+def lanes() -> list[Lane[Item]]:
     """The lanes of the running event loop; made at first use."""
     loop = asyncio.get_running_loop()
     if loop not in _lanes:
-        _lanes[loop] = [Lane(f"lane-{number}", loop) for number in range(settings.CSMS_LANES)]
+        # SQLite has one writer.
+        threads = settings.CSMS_LANE_THREADS if connection.vendor == "postgresql" else 1
+        size = settings.CSMS_LANE_BATCH_SIZE
+        _lanes[loop] = [
+            Lane(f"lane-{number}", loop, lambda items: answer_batch(items), threads=threads, batch_size=size)
+            for number in range(settings.CSMS_LANES)
+        ]
     return _lanes[loop]
 
 
-def _lane(link: Link) -> Lane:
+def _lane(link: Link) -> Lane[Item]:
     available = lanes()
     return available[crc32(link.lane_key.encode()) % len(available)]
 
@@ -210,9 +146,14 @@ def answer(call: InboundCall) -> asyncio.Future[Outcome]:
     return _lane(call.link).submit(call)
 
 
-def run(link: Link, function: Callable[[ChargePoint, datetime], Any]) -> asyncio.Future[Outcome]:
-    """Run `function(charge_point, now)` in the lane of the charge point; done after COMMIT, with what it returned."""
-    return _lane(link).submit(Work(link, function))
+def run(
+    link: Link, function: Callable[[ChargePoint, datetime], Any], *, commands: bool = False
+) -> asyncio.Future[Outcome]:
+    """Run `function(charge_point, now)` in the lane of the charge point; done after COMMIT, with what it returned.
+
+    `commands`: as in Work.
+    """
+    return _lane(link).submit(Work(link, function, commands))
 
 
 def log(entry: LogEntry) -> asyncio.Future[Outcome]:
@@ -335,12 +276,18 @@ def _look_ahead(batch: Batch, items: list[Item]) -> dict[int, ChargePoint]:
     metered: set[int] = set()
     stopped: set[int] = set()
     connectors: set[int] = set()
+    asking: list[InboundCall] = []
     asks_tenant = False
     for item in items:
         if not isinstance(item, InboundCall):
-            asks_tenant |= isinstance(item, Work)
+            if isinstance(item, Work):
+                asks_tenant = True
+                if item.commands:
+                    batch.commands.announce(item.link.charge_point_id)
             continue
         asks_tenant |= item.action in ASKS_TENANT
+        if item.action in core.LOOKS_AHEAD:
+            asking.append(item)
         if item.action in ("MeterValues", "StopTransaction"):
             reference = item.req.transaction_id
             if reference is not None and 1 <= reference < 2**31:
@@ -358,9 +305,12 @@ def _look_ahead(batch: Batch, items: list[Item]) -> dict[int, ChargePoint]:
     if id_tags:
         batch.load_id_tags(id_tags)
     if stopped:
-        batch.load_transactions(stopped)
+        batch.transactions.load(stopped)
     if connectors:
         batch.load_connectors(connectors)
+    if asking:
+        found = [(charge_points.get(call.link.charge_point_id), call.action, call.req) for call in asking]
+        core.look_ahead(batch, [(row, action, req) for row, action, req in found if row is not None])
     return charge_points
 
 

@@ -3,10 +3,11 @@
 Context: judging a handshake costs queries and a slow hash, a thread's worth; asking costs nothing. A thousand guesses a
 second would keep every thread busy, and a charge point would wait behind all of them.
 Choice: an address (or a pair of address and identity) that has reached its limit is refused here, for a few seconds,
-without thread or query. Who comes from the same address with just what it was let in with before goes straight to a
-thread. The others get one of two threads while both are free and few have failed lately; else they wait in line, each
-address in its turn, and are looked through together (stations/screening.py): most of a flood ends there, before a
-websocket is made of it (csms/upgrades.py), and whoever has the right password gets a thread.
+without thread or query. Who comes from the same address with just what it was let in with before is let in with all
+others who come at that moment (stations/admission.py). The others get one of two threads while both are free and few
+have failed lately; else they wait in line, each address in its turn, and are looked through together
+(stations/screening.py): most of a flood ends there, before a websocket is made of it (csms/upgrades.py); whoever is
+plainly right is let in as above, and whoever may be right gets a thread.
 Consequence: what is remembered here is only a hint, in this process and bounded; the limits themselves are counted in
 the cache (stations/attempt_limits.py), and forgetting everything costs a few threads' work. Who waited in line is told
 of a refusal no sooner than after REFUSED_AFTER_SECONDS, so that the time does not tell which identities exist.
@@ -19,6 +20,7 @@ import logging
 from collections import Counter, OrderedDict, deque
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from time import monotonic
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -26,6 +28,7 @@ from weakref import WeakKeyDictionary
 from django.db import DatabaseError
 
 from stations import connections, security_events
+from stations.admission import let_in
 from stations.attempt_limits import address_group, credentials_digest, is_the_same
 from stations.handshake import REFUSALS, Accepted, Refusal, Request, decide, known_good, read
 from stations.screening import UNDECIDED, Screen, Screened
@@ -41,6 +44,7 @@ STRANGERS_AT_ONCE, STRANGERS_IN_A_FLOOD = 2, 1
 # So many failures are judged one by one before it counts as a flood, and so many more each second.
 FAILURES_AT_EASE, FAILURES_A_SECOND = 30.0, 5.0
 SCREENED_AT_ONCE = 64
+LET_IN_AT_ONCE = 64
 REFUSED_AFTER_SECONDS = 0.25
 # Whole depots come back at once, from one address. Each that waits has a socket, as it would have without us.
 WAITING_OF_ONE = 2000
@@ -54,13 +58,14 @@ SUMMED_UP_SECONDS, FLOOD = 10.0, 100
 class Waiting:
     """One in line: `turn` becomes None when it may go on, or its refusal.
 
-    To go on means to have a stranger's place; `at_gate`, to have been screened.
+    To go on means to have a stranger's place; `at_gate`, to have been screened; `plain`, to be let in with others.
     """
 
     request: Request
     group: Any
     turn: asyncio.Future[Refusal | None]
     at_gate: bool = False
+    plain: bool = False
 
 
 class Line:
@@ -105,14 +110,17 @@ class Doorkeeper:
     arrived: Line = field(default_factory=Line)
     screened: Line = field(default_factory=Line)
     screen: Screen = field(default_factory=Screen)
-    # Let through at the gate, about to ask for a thread; with what they showed there.
-    passed: OrderedDict[tuple[Any, bytes | None], None] = field(default_factory=OrderedDict)
+    # Let through at the gate, about to come in; with what they showed there, and whether that is plainly right.
+    passed: OrderedDict[tuple[Any, bytes | None], bool] = field(default_factory=OrderedDict)
+    # Those who come in with others.
+    returning: deque[tuple[Request, asyncio.Future[Accepted | None]]] = field(default_factory=deque)
     _at_ease: float = FAILURES_AT_EASE
     _at_ease_since: float = 0.0
     _held_until: float = 0.0
     _unrecorded: Counter[str] = field(default_factory=Counter)
     _loading: asyncio.Task[None] | None = None
     _screening: asyncio.Task[None] | None = None
+    _letting_in: asyncio.Task[None] | None = None
     _summing_up: asyncio.TimerHandle | None = None
 
     @property
@@ -128,6 +136,8 @@ class Doorkeeper:
         # One that leaves meanwhile takes nothing from the others.
         await asyncio.shield(self._loading)
         proven = self._recognize(request)
+        # Taken out whatever becomes of it: a pass is for this handshake only.
+        passed = self.passed.pop((_pair(request), request.authorization), None)
 
         def look() -> Awaitable[Any]:
             return connections.in_handshake_thread(lambda: decide(request, owner))
@@ -135,7 +145,10 @@ class Doorkeeper:
         if self._is_held(request):
             self._leave_out(request)
             return REFUSALS["too_many_attempts"]
-        decision = await look() if proven else await self._in_turn(request, look)
+        if proven:
+            decision = await self._with_others(request) or await look()
+        else:
+            decision = await self._in_turn(request, look, passed)
         self._remember(request, decision)
         return decision
 
@@ -181,15 +194,54 @@ class Doorkeeper:
             return not is_the_same(self.known.get(_pair(request)), request)
         return not request.known and self.held.get(address_group(request.address), 0.0) > now
 
+    # --- those who are plainly right ---------------------------------------------------------------------------------
+    async def _with_others(self, request: Request) -> Accepted | None:
+        """Let in together with all who wait for the same; None when it has to be judged for itself."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Accepted | None] = loop.create_future()
+        self.returning.append((request, future))
+        if self._letting_in is None or self._letting_in.done():
+            self._letting_in = loop.create_task(self._let_in())
+        return await future
+
+    async def _let_in(self) -> None:
+        """Let in those who wait, until nobody does; who comes meanwhile is for the next batch."""
+        owner = connections.process_id()
+        while self.returning:
+            taken = [self.returning.popleft() for _ in range(min(len(self.returning), LET_IN_AT_ONCE))]
+            requests = [request for request, _ in taken]
+            try:
+                look = partial(let_in, requests, owner)
+                found: list[Accepted | None] = await connections.in_handshake_thread(look)
+            except Exception:
+                # Nobody who waits may be forgotten; each is judged for itself.
+                logger.exception("Handshakes could not be let in together")
+                found = [None] * len(taken)
+            for (_, future), decision in zip(taken, found, strict=True):
+                if not future.done():
+                    future.set_result(decision)
+
     # --- strangers ---------------------------------------------------------------------------------------------------
-    async def _in_turn(self, request: Request, look: Callable[[], Awaitable[Any]]) -> Accepted | Refusal:
+    async def _in_turn(
+        self, request: Request, look: Callable[[], Awaitable[Any]], passed: bool | None
+    ) -> Accepted | Refusal:
+        """`passed`: whether it was found plainly right at the gate; None when it was not screened there."""
         came = monotonic()
         at_once = self.strangers < STRANGERS_AT_ONCE and not self._is_flooded()
         if at_once:
             self.strangers += 1
             refusal = None
         else:
-            refusal = await self._waited(request)
+            one = self._join(request, passed=passed)
+            refusal = REFUSALS["busy"] if one is None else await self._waited(one)
+            if one is not None and one.plain:
+                accepted = await self._with_others(request)
+                if accepted is not None:
+                    return accepted
+                one = Waiting(request, one.group, asyncio.get_running_loop().create_future())
+                self.screened.join(one)
+                self._give_places()
+                refusal = await self._waited(one)
         if refusal is None:
             try:
                 decision: Accepted | Refusal
@@ -211,33 +263,28 @@ class Doorkeeper:
         self._at_ease_since = now
         return self._at_ease < 1.0
 
-    def _join(self, request: Request, *, at_gate: bool = False) -> Waiting | None:
+    def _join(self, request: Request, *, at_gate: bool = False, passed: bool | None = None) -> Waiting | None:
         """Take a place in line; None when too many wait already."""
         group = _pair(request) if request.known else address_group(request.address)
         if self.arrived.of(group) + self.screened.of(group) >= WAITING_OF_ONE or self.number_waiting >= WAITING:
             return None
         loop = asyncio.get_running_loop()
         one = Waiting(request, group, loop.create_future(), at_gate)
-        key = (_pair(request), request.authorization)
-        if key in self.passed:
-            del self.passed[key]
-            self.screened.join(one)
-            self._give_places()
+        if passed is not None:
+            one.plain = passed
+            self._go_on(one)
             return one
         self.arrived.join(one)
         if self._screening is None or self._screening.done():
             self._screening = loop.create_task(self._screen())
         return one
 
-    async def _waited(self, request: Request) -> Refusal | None:
-        """None when the request may have a thread now, and holds a stranger's place; else why it may not."""
-        one = self._join(request)
-        if one is None:
-            return REFUSALS["busy"]
+    async def _waited(self, one: Waiting) -> Refusal | None:
+        """None when it may go on now, with a stranger's place unless it is plain; else why it may not."""
         try:
             return await one.turn
         except asyncio.CancelledError:
-            if one.turn.done() and not one.turn.cancelled() and one.turn.result() is None:
+            if one.turn.done() and not one.turn.cancelled() and one.turn.result() is None and not one.plain:
                 self._leave()
             raise
 
@@ -255,7 +302,6 @@ class Doorkeeper:
                 requests = [one.request for one in looked_at]
                 for one, screened in zip(looked_at, await self._look_through(requests), strict=True):
                     self._sort(one, screened)
-                self._give_places()
 
     async def _look_through(self, requests: list[Request]) -> list[Screened]:
         try:
@@ -270,10 +316,11 @@ class Doorkeeper:
         if one.turn.done():
             return
         if screened.refusal is None:
+            one.plain = screened.plain
             if one.at_gate:
                 self._let_pass(one)
             else:
-                self.screened.join(one)
+                self._go_on(one)
             return
         self._at_ease = max(0.0, self._at_ease - 1.0)
         if not screened.recorded:
@@ -281,11 +328,19 @@ class Doorkeeper:
         self._remember(one.request, screened.refusal)
         one.turn.set_result(screened.refusal)
 
+    def _go_on(self, one: Waiting) -> None:
+        """It was screened: who is plainly right needs no place, the others wait for one."""
+        if one.plain:
+            one.turn.set_result(None)
+        else:
+            self.screened.join(one)
+            self._give_places()
+
     def _let_pass(self, one: Waiting) -> None:
         if len(self.passed) >= WAITING:
             # It went away before it asked; whoever is forgotten here is screened once more.
             self.passed.popitem(last=False)
-        self.passed[_pair(one.request), one.request.authorization] = None
+        self.passed[_pair(one.request), one.request.authorization] = one.plain
         one.turn.set_result(None)
 
     def _leave(self) -> None:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import base64
 import binascii
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from math import ceil
@@ -24,14 +24,15 @@ from urllib.parse import unquote_to_bytes
 
 from django.core.exceptions import ValidationError
 from django.db import DatabaseError, IntegrityError, transaction
-from django.db.models import F
 
 from csms.proxies import peer, tls_facts
-from stations import attempt_limits, commands, credentials, passwords, rivals, security_events, security_profiles
+from stations import attempt_limits, credentials, passwords, rivals, security_profiles
 from stations.certificates import paths, presented
+from stations.connection_attempts import printable, record_refused
 from stations.dispatch import Link
-from stations.models import ChargePoint, ConnectionAttempt, PasswordChange
+from stations.models import ChargePoint, PasswordChange
 from stations.models.charge_point import RegistrationStatus, SecurityProfile, validate_identity
+from stations.take_over import Arrival, Taken, take_over
 from tenants.models import Tenant
 from tenants.scope import platform_scope, tenant_scope
 
@@ -228,27 +229,36 @@ def _decide(tenant: Tenant, request: Request, owner: str) -> Accepted | Refusal:
     profile = presented_profile(request)
     try:
         subprotocol = chosen_subprotocol(request, charge_point)
-        charge_point = _authenticated(tenant, request, charge_point, profile)
+        charge_point = authenticated(tenant, request, charge_point, profile)
     except Refused as refused:
         if refused.refusal.status in (401, 404):
             attempt_limits.count_failure(tenant, request)
-        record(request, charge_point, profile, refused.refusal, now)
+        record_refused(request, charge_point, profile, refused.refusal, now)
         logger.info(
             "Handshake refused: %s, identity %r of tenant %s from %s",
             refused.refusal.reason, request.identity, tenant.slug, request.address,
         )  # fmt: skip
         return refused.refusal
-    pause = rivals.put_off(charge_point, request.address, _printable(request.user_agent), now)
+    pause = rivals.put_off(charge_point, request.address, printable(request.user_agent), now)
     if pause is not None:
         return _put_off(charge_point, request, profile, pause, now)
-    generation, has_commands = _take_over(charge_point, request, profile, owner, now)
-    attempt_limits.note_good(tenant, request)
+    held_to = security_profiles.expected(charge_point, profile)
+    (taken,) = take_over([Arrival(charge_point, request, profile, held_to, plain=False)], owner, now)
+    if taken is None:
+        return REFUSALS["unknown_identity"]
+    attempt_limits.note_good(tenant, [request])
+    return accepted(tenant, charge_point, subprotocol, taken)
+
+
+def accepted(tenant: Tenant, charge_point: ChargePoint, subprotocol: str | None, taken: Taken) -> Accepted:
+    """The acceptance of a charge point whose connection has been taken over."""
+    charge_point.tenant = tenant
     return Accepted(
-        link=Link(tenant.pk, charge_point.pk, generation, f"{tenant.slug}/{request.identity}"),
+        link=Link(tenant.pk, charge_point.pk, taken.generation, f"{tenant.slug}/{charge_point.identity}"),
         subprotocol=subprotocol,
         strict=charge_point.strict,
         call_timeout_seconds=charge_point.effective_call_timeout_seconds,
-        has_commands=has_commands,
+        has_commands=taken.has_commands,
     )
 
 
@@ -273,10 +283,17 @@ def chosen_subprotocol(request: Request, charge_point: ChargePoint | None) -> st
     raise Refused("no_subprotocol")
 
 
-def _authenticated(
-    tenant: Tenant, request: Request, charge_point: ChargePoint | None, profile: SecurityProfile
+def authenticated(
+    tenant: Tenant,
+    request: Request,
+    charge_point: ChargePoint | None,
+    profile: SecurityProfile,
+    changes: Sequence[PasswordChange] | None = None,
 ) -> ChargePoint:
-    """The charge point that has proved to be the one it claims; else raises Refused."""
+    """The charge point that has proved to be the one it claims; else raises Refused.
+
+    `changes`: its passwords.sent_changes where they are known already.
+    """
     by_certificate = SecurityProfile.TLS_CLIENT_CERTIFICATE
     if charge_point is None:
         return _admitted(tenant, request, profile, None if profile == by_certificate else given_password(request))
@@ -289,7 +306,9 @@ def _authenticated(
     if required != SecurityProfile.NONE and profile == SecurityProfile.NONE:
         raise Refused("certificate_missing" if required == by_certificate else "no_credentials")
     if required in by_password or (required != SecurityProfile.NONE and profile in by_password):
-        request.proof = password is not None and passwords.which(charge_point, password)
+        if changes is None:
+            changes = passwords.sent_changes(charge_point)
+        request.proof = password is not None and passwords.which(charge_point, password, changes)
         if not request.proof:
             raise Refused("wrong_password")
     if profile != required and not (required == SecurityProfile.NONE and not request.secure):
@@ -374,7 +393,7 @@ def _admitted(tenant: Tenant, request: Request, profile: SecurityProfile, passwo
             )
     except IntegrityError:
         # Two sockets of one new charge point at once: the other one made it, and this one has to prove itself.
-        return _authenticated(tenant, request, ChargePoint.objects.get(identity=request.identity), profile)
+        return authenticated(tenant, request, ChargePoint.objects.get(identity=request.identity), profile)
 
 
 def _put_off(
@@ -383,93 +402,9 @@ def _put_off(
     """Keep out, for a while, the one that would replace somebody else's connection once more."""
     seconds = ceil(pause.total_seconds())
     refusal = replace(REFUSALS["contested"], headers=((b"retry-after", str(seconds).encode()),))
-    record(request, charge_point, profile, refusal, now)
+    record_refused(request, charge_point, profile, refusal, now)
     logger.info("Handshake put off %s s: contested, identity %r from %s", seconds, request.identity, request.address)
     return refusal
-
-
-def _take_over(
-    charge_point: ChargePoint, request: Request, profile: SecurityProfile, owner: str, now: datetime
-) -> tuple[int, bool]:
-    """Make this connection the newest of its charge point; gives its generation, and whether commands wait for it."""
-    known_generation = charge_point.connection_generation
-    # Asked before what is outstanding is closed below.
-    held_to = security_profiles.expected(charge_point, profile)
-    with transaction.atomic():
-        ChargePoint.objects.filter(pk=charge_point.pk).update(
-            connection_generation=F("connection_generation") + 1,
-            connection_owner=owner,
-            connected=True,
-            connected_at=now,
-            last_seen_at=now,
-            remote_address=request.address,
-        )
-        charge_point.refresh_from_db(fields=["connection_generation"])
-        generation = charge_point.connection_generation
-        has_commands = commands.connection_lost(charge_point.pk, generation - 1)
-        passwords.proved(charge_point, request.proof)
-        security_profiles.proved(charge_point, held_to)
-        if request.certificate is not None:
-            presented.note_use(charge_point, request.certificate, now)
-        record(request, charge_point, profile, None, now)
-        # More than one step: another socket was accepted since this charge point was read.
-        if charge_point.connected or generation != known_generation + 1:
-            rivals.note_take_over(charge_point, now)
-            message = {"type": "charge_point.superseded", "generation": generation}
-            transaction.on_commit(lambda: commands.notify([charge_point.pk], message))
-    return generation, has_commands
-
-
-def release(charge_point: ChargePoint, now: datetime, *, generation: int, lost: str = "") -> None:
-    """The connection of `generation` has ended; a newer one's state is not touched. Runs in the lane.
-
-    `lost`: why, when nobody closed it (csms.websocket); kept as an event.
-    """
-    commands.connection_lost(charge_point.pk, generation)
-    if lost:
-        security_events.note(lost, charge_point, address=charge_point.remote_address, now=now)
-    ChargePoint.objects.filter(pk=charge_point.pk, connection_generation=generation).update(
-        connected=False, connection_owner="", disconnected_at=now
-    )
-
-
-def record(
-    request: Request,
-    charge_point: ChargePoint | None,
-    profile: SecurityProfile,
-    refusal: Refusal | None,
-    now: datetime,
-) -> None:
-    # One commit for both: attackers decide how often this happens.
-    with transaction.atomic(savepoint=False):
-        ConnectionAttempt.objects.create(
-            charge_point=charge_point,
-            identity=_printable(request.identity),
-            at=now,
-            address=request.address,
-            accepted=refusal is None,
-            http_status=101 if refusal is None else refusal.status,
-            reason="" if refusal is None else refusal.reason,
-            remedy="" if refusal is None else refusal.remedy,
-            security_profile=profile,
-            subprotocols=_printable(", ".join(request.subprotocols)),
-            user_agent=_printable(request.user_agent),
-            tls_version=str(request.tls.get("tls_version") or ""),
-            tls_cipher=str(request.tls.get("cipher_suite") or ""),
-            client_certificate=presented.described(_shown_certificates(request)),
-        )
-        if refusal is not None:
-            identity = _printable(request.identity)
-            security_events.note_refusal(refusal.reason, charge_point, identity, request.address, now)
-
-
-def _shown_certificates(request: Request) -> list[bytes]:
-    leaf = request.tls.get("client_cert")
-    return request.tls.get("client_cert_chain") or ([leaf] if leaf else [])
-
-
-def _printable(text: str) -> str:
-    return "".join(character if character.isprintable() else "\ufffd" for character in text)[:255]
 
 
 # --- attempt limits ---------------------------------------------------------------------------------------------------
@@ -486,7 +421,7 @@ def _held_up(request: Request, limit: str, now: datetime) -> Refusal:
     refusal = ADDRESS_HELD if limit == attempt_limits.address_key(request) else REFUSALS["too_many_attempts"]
     if attempt_limits.is_news(limit):
         charge_point = ChargePoint.objects.filter(identity=request.identity).first() if request.path_is_valid else None
-        record(request, charge_point, presented_profile(request), refusal, now)
+        record_refused(request, charge_point, presented_profile(request), refusal, now)
         logger.info(
             "Handshake refused: %s, identity %r of tenant %s from %s",
             refusal.reason, request.identity, request.tenant_slug, request.address,

@@ -10,15 +10,16 @@ models define; a test compares them.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from datetime import UTC
-from typing import Any
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
 
 import orjson
 from django.db import connection
 from django.db.models.base import ModelState
 
+from stations.bulk import as_array
 from stations.models import ChargePoint
 from stations.models.charge_point import LANE_COLUMNS
 from tenants.postgresql.exchange import Statement
@@ -28,8 +29,32 @@ _OWNERS = "SELECT id, charge_point_id FROM stations_transaction WHERE tenant_id 
 _ONE_OF = " IN (SELECT value FROM json_each(%s))"
 _ANY = " = ANY(%s)"
 _ASK_CHARGE_POINTS, _ASK_OWNERS = Statement(_CHARGE_POINTS + _ANY), Statement(_OWNERS + _ANY)
+# What was opened by a StartTransaction with these words, in the order of StartKey: an entry of its constraint.
+_STARTED = """SELECT id FROM stations_transaction WHERE tenant_id = %s AND orphan_ref = ''
+ AND charge_point_id = {} AND connector_id = {} AND id_tag = {} AND started_at = {} AND meter_start_wh = {}"""
+_ASK_STARTS = Statement(
+    "SELECT asked.number, known.id,"  # noqa: S608
+    " CASE WHEN known.id IS NULL THEN nextval(pg_get_serial_sequence('stations_transaction', 'id')) END"
+    " FROM unnest(%s::bigint[], %s::integer[], %s::varchar[], %s::timestamptz[], %s::bigint[]) WITH ORDINALITY"
+    " AS asked(place, connector, tag, started, meter, number) LEFT JOIN LATERAL ("
+    + _STARTED.format("place", "connector", "tag", "started", "meter")
+    + " LIMIT 1) AS known ON true"
+)
+_STARTS = "SELECT asked.key + 1, ({}), NULL FROM json_each(%s) AS asked".format(  # noqa: S608
+    _STARTED.format(*(f"json_extract(asked.value, '$[{index}]')" for index in range(5)))
+)
 _NAMES = ("id", *LANE_COLUMNS)
 _TIMES = [index for index, name in enumerate(_NAMES) if name.endswith(("_at", "_until"))]
+
+
+class StartKey(NamedTuple):
+    """What a StartTransaction is recognised by when it is repeated; the meter reading in Wh."""
+
+    charge_point_id: int
+    connector_id: int
+    id_tag: str
+    started_at: datetime
+    meter_start_wh: int
 
 
 def with_commit() -> AbstractContextManager[None]:
@@ -75,6 +100,27 @@ def _read_sqlite(tenant_id: int, charge_point_ids: Collection[int], transaction_
             cursor.execute(_OWNERS + _ONE_OF, [tenant_id, orjson.dumps(list(transaction_ids)).decode()])
             owners = cursor.fetchall()
     return charge_points, owners
+
+
+def look_up_starts(tenant_id: int, keys: Sequence[StartKey]) -> tuple[dict[StartKey, int], dict[StartKey, int]]:
+    """The ids of the transactions that these requests have opened, and ids to be given to those that are new.
+
+    SQLite hands out an id with its row only, so the second is empty there. PostgreSQL takes none for a repetition: a
+    charge point that repeats itself for months must not use up the numbers.
+    """
+    if connection.vendor == "postgresql":
+        database: Any = connection
+        kinds = ("plain", "plain", "text", "text", "plain")
+        columns = [as_array(kind, values) for kind, values in zip(kinds, zip(*keys, strict=True), strict=True)]
+        (rows,) = database.ask((_ASK_STARTS, (*columns, str(tenant_id))))
+    else:
+        adapt = connection.ops.adapt_datetimefield_value
+        asked = [(*key[:3], adapt(key.started_at), key.meter_start_wh) for key in keys]
+        with connection.cursor() as cursor:
+            cursor.execute(_STARTS, [tenant_id, orjson.dumps(asked).decode()])
+            rows = cursor.fetchall()
+    known = {keys[number - 1]: row_id for number, row_id, _ in rows if row_id is not None}
+    return known, {keys[number - 1]: new_id for number, _, new_id in rows if new_id is not None}
 
 
 def _charge_point(row: tuple[Any, ...]) -> ChargePoint:

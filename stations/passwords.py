@@ -5,6 +5,8 @@ What a ChangeConfiguration means for it while it is under way: stations/ocpp/sec
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from django.db import transaction
 from django.db.models import TextChoices
 
@@ -13,7 +15,7 @@ from stations.models import ChargePoint, Command, PasswordChange
 from stations.models.command import CommandStatus
 from stations.ocpp.security.credentials import IN_DOUBT, forget_open_changes, put_in_force
 
-__all__ = ["PasswordState", "forget_open_changes", "proved", "rotate_password", "state_of", "which"]
+__all__ = ["PasswordState", "forget_open_changes", "proved", "rotate_password", "sent_changes", "state_of", "which"]
 
 
 class PasswordState(TextChoices):
@@ -54,14 +56,15 @@ def state_of(charge_point: ChargePoint) -> PasswordState:
     return PasswordState.SET if charge_point.password_hash else PasswordState.NONE
 
 
-def which(charge_point: ChargePoint, presented: bytes) -> PasswordChange | bool:
-    """Whether `presented` is a password of `charge_point`: True for the one in force, the change for a newer one that
-    it may have taken by now, False for none."""
-    changes = list(
-        PasswordChange.objects.filter(charge_point=charge_point)
-        .exclude(command__status=CommandStatus.QUEUED)
-        .select_related("command")
-    )
+def sent_changes(charge_point: ChargePoint) -> list[PasswordChange]:
+    """Newer passwords that the charge point may have taken by now, with their commands."""
+    changes = PasswordChange.objects.filter(charge_point=charge_point).exclude(command__status=CommandStatus.QUEUED)
+    return list(changes.select_related("command"))
+
+
+def which(charge_point: ChargePoint, presented: bytes, changes: Sequence[PasswordChange]) -> PasswordChange | bool:
+    """Whether `presented` is a password of `charge_point`: True for the one in force, one of `changes` for a newer one
+    that it may have taken by now (sent_changes), False for none."""
     stored = [charge_point.password_hash, *(change.password_hash for change in changes)]
     index = credentials.which(stored, presented, accept_hexadecimal=charge_point.accept_hexadecimal_password)
     return changes[index - 1] if index else index is not None

@@ -4,8 +4,9 @@ Context: one handshake judged for itself costs queries, a slow hash and rows; so
 every core busy.
 Choice: those that wait for their turn are looked through together. Refused are those that no slow hash is needed for:
 an identity of no one, a wrong password where the right one was generated, what is wrong in form. Everybody else, and so
-everybody who has the right password, goes on to handshake.decide. Failures are counted in memory, and told to the cache
-at their limit. The first from each address have rows of their own, the others are summed up (doorkeeper.py).
+everybody who has the right password, goes on: to admission.let_in who is plainly right, else to handshake.decide.
+Failures are counted in memory, and told to the cache at their limit. The first from each address have rows of their
+own, the others are summed up (doorkeeper.py).
 Consequence: a process may count to a limit for itself before the others know; the order of the reasons is that of
 handshake.decide, and tests/stations/test_screening.py holds them together.
 """
@@ -22,8 +23,9 @@ from typing import Any
 from django.conf import settings
 from django.db import DatabaseError, transaction
 
-from stations import attempt_limits, credentials
+from stations import admission, attempt_limits, credentials
 from stations.attempt_limits import WINDOW_SECONDS
+from stations.connection_attempts import record_refused
 from stations.handshake import (
     ADDRESS_HELD,
     REFUSALS,
@@ -33,9 +35,8 @@ from stations.handshake import (
     chosen_subprotocol,
     given_password,
     presented_profile,
-    record,
 )
-from stations.models import ChargePoint, PasswordChange
+from stations.models import ChargePoint
 from stations.models.charge_point import SecurityProfile
 from tenants.models import Tenant
 from tenants.models.tenant import UnknownChargePoints
@@ -52,11 +53,14 @@ BY_PASSWORD = (SecurityProfile.BASIC, SecurityProfile.TLS_BASIC)
 
 @dataclass(frozen=True, slots=True)
 class Screened:
-    """What came of one request: its refusal, or None for one that has to be judged for itself; whether the refusal has
-    a row."""
+    """What came of one request: its refusal, or None for one that has to be judged; whether the refusal has a row.
+
+    `plain`: it may be let in together with others (stations/admission.py).
+    """
 
     refusal: Refusal | None = None
     recorded: bool = False
+    plain: bool = False
 
 
 UNDECIDED = Screened()
@@ -102,9 +106,7 @@ class Screen:
         now = datetime.now(UTC)
         identities = {request.identity for request in requests if request.path_is_valid}
         known = {row.identity: row for row in ChargePoint.objects.filter(identity__in=identities)}
-        changing = set(
-            PasswordChange.objects.filter(charge_point__in=known.values()).values_list("charge_point_id", flat=True)
-        )
+        changing = admission.changing_passwords(known.values())
         keys = {
             key: None
             for request in requests
@@ -126,7 +128,7 @@ class Screen:
             # One commit for all of them.
             with transaction.atomic():
                 for request, refusal in to_record:
-                    record(request, known.get(request.identity), presented_profile(request), refusal, now)
+                    record_refused(request, known.get(request.identity), presented_profile(request), refusal, now)
         for request, refusal in to_record:
             logger.info(
                 "Handshake refused: %s, identity %r of tenant %s from %s",
@@ -143,7 +145,7 @@ class Screen:
         counted: Mapping[str, Any],
     ) -> Screened:
         if attempt_limits.is_the_same(counted.get(attempt_limits.good_key(tenant, request)), request):
-            return UNDECIDED
+            return Screened(plain=admission.is_plain(request, charge_point, changing))
         pair, address = attempt_limits.pair_key(tenant, request), attempt_limits.address_key(request)
         limits = (
             (pair, settings.CSMS_FAILED_ATTEMPTS_PER_IDENTITY),
@@ -159,7 +161,7 @@ class Screen:
             return Screened(ADDRESS_HELD if key == address else REFUSALS["too_many_attempts"], recorded)
         refusal = certain_refusal(tenant, request, charge_point, changing)
         if refusal is None:
-            return UNDECIDED
+            return Screened(plain=admission.is_plain(request, charge_point, changing))
         if refusal.status in (401, 404):
             for key, _ in limits:
                 self.failures[key] = self.failures.get(key, 0) + 1

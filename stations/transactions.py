@@ -19,6 +19,8 @@ from stations import charging_profiles
 from stations import meter_values as readings
 from stations.authorization import Authorization, authorize_start, authorize_stop
 from stations.batch import Batch, open_batch
+from stations.effects import MAY_HAVE_WORKED
+from stations.lane_sql import StartKey
 from stations.models import ChargePoint, Command, Connector, MeterValue, Reservation, Transaction
 from stations.models.transaction import MAX_TRANSACTION_ID, Flag
 
@@ -26,12 +28,11 @@ logger = logging.getLogger(__name__)
 
 OLDEST_CREDIBLE = datetime(2010, 1, 1, tzinfo=UTC)
 CLOCK_AHEAD = timedelta(days=1)
-# A RemoteStartTransaction may wait for a cable as long as a generous ConnectionTimeOut.
-REMOTE_START_WINDOW = timedelta(minutes=15)
 # How far a charge point's clock may be behind ours before its start seems older than the command that it followed.
 CLOCK_TOLERANCE = timedelta(minutes=5)
-# Outcomes of a command after which the charge point may have done it, whether or not its answer reached us.
-MAY_HAVE_WORKED = ("Accepted", "sent", "timed_out", "unknown")
+# What ends a transaction writes these columns.
+CLOSED = ("stopped_at", "stopped_received_at", "energy_wh", "flags")
+STOPPED = (*CLOSED, "meter_stop_wh", "stop_reason", "stop_id_tag", "stop_id_tag_status", "stop_received")
 
 
 def is_ours(transaction_id: int) -> bool:
@@ -53,21 +54,44 @@ def start(
 
     `timestamp` is the charge point's, as sent; `meter_start_wh` in Wh. A repeated request gets the answer of the first.
     """
-    id_tag = id_tag[:255]
+    with open_batch() as batch:
+        return _start(batch, charge_point, connector_id, id_tag[:255], timestamp, meter_start_wh, reservation_id, now)
+
+
+def start_key(
+    charge_point: ChargePoint, connector_id: int, id_tag: str, timestamp: Any, meter_start_wh: int
+) -> StartKey | None:
+    """What `start` recognises this request by when it is repeated; None when it has no time that can be read."""
+    given = parse_time(timestamp, charge_point.zone)
+    return None if given is None else StartKey(charge_point.pk, connector_id, id_tag[:255], given, meter_start_wh)
+
+
+def _start(
+    batch: Batch,
+    charge_point: ChargePoint,
+    connector_id: int,
+    id_tag: str,
+    timestamp: Any,
+    meter_start_wh: int,
+    reservation_id: int | None,
+    now: datetime,
+) -> tuple[Transaction, Authorization]:
     started_at, suspect = _instant(timestamp, charge_point, now)
     started_at_text = str(timestamp or "")[:255]
-    known = Transaction.objects.filter(
-        charge_point=charge_point, connector_id=connector_id, id_tag=id_tag, meter_start_wh=meter_start_wh
-    )
-    if parse_time(timestamp, charge_point.zone) is None:
-        # No time to recognise a repetition by: the same words for a transaction that still runs are a repetition.
-        earlier = known.filter(started_at_text=started_at_text, stopped_at__isnull=True).first()
-    else:
-        earlier = known.filter(started_at=started_at).first()
-    if earlier is not None and suspect and earlier.stop_received:
-        # A clock that starts at the same instant after every power cut gives two sessions the same time.
-        earlier = known.filter(started_at_text=started_at_text, stopped_at__isnull=True).first()
+    key = start_key(charge_point, connector_id, id_tag, timestamp, meter_start_wh)
+    earlier = None if key is None else batch.transactions.started_by(key)
+    # A clock that starts at the same instant after every power cut gives two sessions the same time.
+    begins_anew = earlier is not None and suspect and earlier.stop_received
+    if begins_anew:
         started_at = now
+    if key is None or begins_anew:
+        # No time to recognise a repetition by: the same words for a transaction that still runs are a repetition.
+        key = None
+        batch.flush_facts()
+        earlier = Transaction.objects.open().filter(
+            charge_point=charge_point, connector_id=connector_id, id_tag=id_tag, meter_start_wh=meter_start_wh,
+            started_at_text=started_at_text,
+        ).first()  # fmt: skip
     if earlier is not None:
         return earlier, Authorization(earlier.id_tag_status, None, earlier.id_tag_expiry_date, earlier.parent_id_tag)
 
@@ -93,22 +117,20 @@ def start(
         tx.add_flag(Flag.UNKNOWN_CONNECTOR)
     if not authorization.accepted:
         tx.add_flag(Flag.ID_TAG_REFUSED)
-    command = _remote_start_behind(charge_point, connector_id, id_tag, started_at, now)
+    command = _remote_start_behind(batch, charge_point, connector_id, id_tag, started_at, now)
     tx.started_by_command = command
-    with open_batch() as batch:
-        if connector_id > 0 and authorization.accepted:
-            _supersede(batch, charge_point, connector_id, started_at, now)
-        tx.save(force_insert=True)
-        batch.remember_transaction(tx)
-        if reservation_id is not None or charge_point.may_hold_reservations(min(started_at, now)):
-            Reservation.objects.use(tx, now)
-        if connector_id > 0 and batch.connector(charge_point.pk, connector_id) is None:
-            batch.put_connector(
-                Connector(tenant_id=charge_point.tenant_id, charge_point=charge_point, connector_id=connector_id)
-            )
+    if connector_id > 0 and authorization.accepted:
+        _supersede(batch, charge_point, connector_id, started_at, now)
+    batch.transactions.insert(tx, key)
+    if reservation_id is not None or charge_point.may_hold_reservations(min(started_at, now)):
+        Reservation.objects.use(tx, now)
+    if connector_id > 0 and batch.connector(charge_point.pk, connector_id) is None:
+        batch.put_connector(
+            Connector(tenant_id=charge_point.tenant_id, charge_point=charge_point, connector_id=connector_id)
+        )
     if command is not None:
         command.effect = {"transaction": tx.pk}
-        command.save(update_fields=["effect"])
+        batch.update(command, ("effect",))
         charging_profiles.installed_by_remote_start(command, tx, now)
     return tx, authorization
 
@@ -122,19 +144,13 @@ def _instant(timestamp: Any, charge_point: ChargePoint, now: datetime) -> tuple[
 
 
 def _remote_start_behind(
-    charge_point: ChargePoint, connector_id: int, id_tag: str, started_at: datetime, now: datetime
+    batch: Batch, charge_point: ChargePoint, connector_id: int, id_tag: str, started_at: datetime, now: datetime
 ) -> Command | None:
     """The RemoteStartTransaction that led to a start of this idTag here, if one did: the newest not yet fulfilled.
 
     An older one that nothing came of is over: the charge point gave up waiting for the cable.
     """
-    candidates = Command.objects.filter(
-        charge_point=charge_point,
-        action="RemoteStartTransaction",
-        sent_at__gte=now - REMOTE_START_WINDOW,
-        effect__isnull=True,
-    ).order_by("-id")
-    for command in candidates:
+    for command in batch.effects.candidates("RemoteStartTransaction", charge_point.pk, now):
         asked_connector = command.payload.get("connectorId")
         if (
             str(command.payload.get("idTag", "")).upper() == id_tag.upper()
@@ -149,26 +165,22 @@ def _remote_start_behind(
 
 def _supersede(batch: Batch, charge_point: ChargePoint, connector_id: int, started_at: datetime, now: datetime) -> None:
     """Close what still runs on the connector as "stop not received"; its own stop is taken in when it comes late."""
-    running = Transaction.objects.open().filter(
-        charge_point=charge_point, connector_id=connector_id, started_at__lt=started_at
-    )
-    for tx in running:
+    for tx in batch.transactions.running(charge_point.pk, connector_id, started_at):
         tx.add_flag(Flag.SUPERSEDED)
         close_without_stop(batch, tx, min(started_at, now), now)
 
 
 def close_without_stop(batch: Batch, tx: Transaction, at: datetime, now: datetime) -> None:
     """Close `tx` at its last meter value, or at `at` if there is none; energy in Wh from that value, else unknown."""
-    batch.flush_facts()
+    batch.flush_readings_of(tx.pk)
     last = MeterValue.objects.filter(transaction=tx, energy_wh__isnull=False).order_by("-timestamp").first()
     tx.stopped_at = at if last is None else max(tx.started_at, min(last.timestamp, at))
     tx.stopped_received_at = now
     tx.energy_wh = None if last is None else _energy(tx, last.energy_wh)
     if tx.energy_wh is not None:
         tx.add_flag(Flag.ENERGY_FROM_METER_VALUES)
-    tx.save(update_fields=["stopped_at", "stopped_received_at", "energy_wh", "flags"])
-    charging_profiles.transaction_ended(tx)
-    batch.remember_transaction(tx)
+    batch.update(tx, CLOSED)
+    charging_profiles.transaction_ended(batch, tx)
 
 
 def close_by_operator(tx: Transaction, now: datetime) -> None:
@@ -197,17 +209,17 @@ def stop(
     id_tag = id_tag[:255] if id_tag else None
     with open_batch() as batch:
         tx = (
-            batch.transaction(transaction_id, charge_point.pk)
+            batch.transactions.get(transaction_id, charge_point.pk)
             if is_ours(transaction_id)
-            else _start_without_id(charge_point, id_tag, timestamp, stopped_at, meter_stop_wh)
+            else _start_without_id(batch, charge_point, id_tag, timestamp, stopped_at, meter_stop_wh)
         )
         authorization = None if id_tag is None else authorize_stop(charge_point, tx, id_tag, now)
         if tx is not None and tx.stop_received:
-            _compare(tx, meter_stop_wh, stopped_at, parse_time(timestamp, charge_point.zone) is not None)
+            _compare(batch, tx, meter_stop_wh, stopped_at, parse_time(timestamp, charge_point.zone) is not None)
             return authorization
         orphan = tx is None
         if tx is None:
-            tx = _orphan(charge_point, transaction_id, id_tag, timestamp, stopped_at, meter_stop_wh, now)
+            tx = _orphan(batch, charge_point, transaction_id, id_tag, timestamp, stopped_at, meter_stop_wh, now)
             if tx.pk is not None:
                 return authorization
         tx.stopped_at, tx.stopped_received_at, tx.stop_received = stopped_at, now, True
@@ -222,17 +234,21 @@ def stop(
         if not orphan:
             _store_transaction_data(batch, charge_point, tx, transaction_data, now)
             _settle_energy(batch, tx)
-            tx.save()
-            charging_profiles.transaction_ended(tx)
+            batch.update(tx, STOPPED)
+            charging_profiles.transaction_ended(batch, tx)
         else:
-            tx.save(force_insert=True)
+            batch.transactions.insert(tx, None)
             _store_transaction_data(batch, charge_point, tx, transaction_data, now)
-        batch.remember_transaction(tx)
     return authorization
 
 
 def _start_without_id(
-    charge_point: ChargePoint, id_tag: str | None, timestamp: Any, stopped_at: datetime, meter_stop_wh: int
+    batch: Batch,
+    charge_point: ChargePoint,
+    id_tag: str | None,
+    timestamp: Any,
+    stopped_at: datetime,
+    meter_stop_wh: int,
 ) -> Transaction | None:
     """The one open transaction that a stop without a usable id can belong to; in doubt none.
 
@@ -241,6 +257,7 @@ def _start_without_id(
     """
     if id_tag is None:
         return None
+    batch.flush_facts()
     own = Transaction.objects.filter(charge_point=charge_point, id_tag_key=id_tag.upper()[:255], orphan_ref="")
     stopped = own.filter(stop_received=True, meter_stop_wh=meter_stop_wh)
     if parse_time(timestamp, charge_point.zone) is not None:
@@ -248,13 +265,13 @@ def _start_without_id(
     else:
         repeated = next((tx for tx in stopped[:20] if Flag.CLOCK_SUSPECT in tx.flags), None)
     if repeated is not None:
-        return repeated
+        return batch.transactions.instance(repeated)
     candidates = list(own.filter(stop_received=False, started_at__lte=stopped_at)[:20])
     fitting = [tx for tx in candidates if meter_stop_wh < 0 or tx.meter_start_wh <= meter_stop_wh]
-    return fitting[0] if len(fitting) == 1 else None
+    return batch.transactions.instance(fitting[0]) if len(fitting) == 1 else None
 
 
-def _compare(tx: Transaction, meter_stop_wh: int, stopped_at: datetime, has_time: bool) -> None:
+def _compare(batch: Batch, tx: Transaction, meter_stop_wh: int, stopped_at: datetime, has_time: bool) -> None:
     """Flag a repeated stop that says something else; the first is kept."""
     if tx.meter_stop_wh != meter_stop_wh or (has_time and tx.stopped_at != stopped_at):
         logger.warning(
@@ -263,10 +280,11 @@ def _compare(tx: Transaction, meter_stop_wh: int, stopped_at: datetime, has_time
         )  # fmt: skip
         if Flag.STOP_DIFFERS not in tx.flags:
             tx.add_flag(Flag.STOP_DIFFERS)
-            tx.save(update_fields=["flags"])
+            batch.update(tx, ("flags",))
 
 
 def _orphan(
+    batch: Batch,
     charge_point: ChargePoint,
     transaction_id: int,
     id_tag: str | None,
@@ -278,6 +296,7 @@ def _orphan(
     """The stored orphan of this stop if it came before, else a new row, not saved yet."""
     reference = str(transaction_id)[:100]
     text = str(timestamp or "")[:255]
+    batch.flush_facts()
     same = Transaction.objects.filter(charge_point=charge_point, orphan_ref=reference, meter_stop_wh=meter_stop_wh)
     if parse_time(timestamp, charge_point.zone) is not None:
         earlier = same.filter(stopped_at=stopped_at).first()
@@ -306,7 +325,7 @@ def _store_transaction_data(
     """Add what transactionData holds beyond the MeterValues already stored for this transaction."""
     if not transaction_data:
         return
-    batch.flush_facts()
+    batch.flush_readings_of(tx.pk)
     instants = [parse_time(element.get("timestamp"), charge_point.zone) for element in transaction_data]
     stored = MeterValue.objects.filter(transaction=tx, timestamp__in=[instant for instant in instants if instant])
     known: dict[datetime, set[tuple[str, ...]]] = {}
@@ -314,7 +333,6 @@ def _store_transaction_data(
         known.setdefault(instant, set()).update(readings.sample_key(sample) for sample in sampled)
     elements = readings.without_known(transaction_data, known, charge_point)
     readings.record(batch, charge_point, tx.connector_id, tx.pk, "", elements, now)
-    batch.flush_facts()
 
 
 def _energy(tx: Transaction, register_wh: int | Decimal | None) -> Decimal | None:
@@ -331,7 +349,7 @@ def _settle_energy(batch: Batch, tx: Transaction) -> None:
         if tx.energy_wh is not None:
             return
     tx.add_flag(Flag.NEGATIVE_ENERGY)
-    batch.flush_facts()
+    batch.flush_readings_of(tx.pk)
     last = MeterValue.objects.filter(transaction=tx, energy_wh__isnull=False).order_by("-timestamp").first()
     tx.energy_wh = None if last is None else _energy(tx, last.energy_wh)
     if tx.energy_wh is not None:

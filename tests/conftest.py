@@ -8,12 +8,15 @@ servers with databases of their own.
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import secrets
 import shutil
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote, urlsplit
@@ -35,8 +38,10 @@ hypothesis.settings.load_profile("shared-machine")
 SESSION = lanes.prepare_environment()
 django.setup()
 
+from django.core.management import call_command  # noqa: E402 - needs the settings chosen above
 from django.db import connections  # noqa: E402 - needs the settings chosen above
 
+from csms.benchmark.databases import Database, fresh_database  # noqa: E402 - needs django.setup()
 from tenants.models import Tenant  # noqa: E402 - needs django.setup()
 from tenants.scope import platform_scope, tenant_scope  # noqa: E402 - needs django.setup()
 
@@ -75,11 +80,32 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 @pytest.fixture(scope="session")
-def django_db_modify_db_settings(django_db_modify_db_settings_parallel_suffix: None) -> None:
-    """On SQLite use a file: threads share an in-memory database, locks and all, as they do in no installation."""
+def live_databases() -> Iterator[LiveDatabases]:
+    """Migrated databases of this worker, for whatever is not the tests' own process."""
+    role_url = os.environ["CSMS_DATABASE_URL"] if lanes.LANE == "postgres" else None
+    databases = LiveDatabases(Path(os.environ["CSMS_DATA_DIR"]), lanes.WORKER, role_url)
+    yield databases
+    databases.close()
+
+
+@pytest.fixture(scope="session")
+def django_db_keepdb() -> bool:
+    """Django takes the file that `django_db_modify_db_settings` has made; it goes with the folder of the run."""
+    return lanes.LANE == "sqlite"
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(
+    django_db_modify_db_settings_parallel_suffix: None, live_databases: LiveDatabases
+) -> None:
+    """Begin with a migrated database. On SQLite with a file: threads share an in-memory database, locks and all, as
+    they do in no installation."""
     database = connections["default"].settings_dict
-    if database["ENGINE"].endswith("sqlite3"):
+    if lanes.LANE == "sqlite":
         database["TEST"]["NAME"] = f"{database['NAME']}.test"
+        live_databases.copy(Path(database["TEST"]["NAME"]))
+    else:
+        database["TEST"]["TEMPLATE"] = live_databases.template
 
 
 class Tenants(NamedTuple):
@@ -154,20 +180,49 @@ class Csms:
 
 
 @pytest.fixture(scope="session")
-def _make_csms_server() -> Iterator[Callable[..., CsmsServer]]:
-    role_url = os.environ["CSMS_DATABASE_URL"] if lanes.LANE == "postgres" else None
+def _make_csms_server(live_databases: LiveDatabases) -> Callable[..., CsmsServer]:
     directory = Path(os.environ["CSMS_DATA_DIR"]) / lanes.WORKER
     directory.mkdir()
-    databases = LiveDatabases(directory, lanes.WORKER, role_url)
     numbers = itertools.count()
 
     def make(*, redis_url: str | None = None, **options: Any) -> CsmsServer:
         number = next(numbers)
         redis_url = redis_url or _redis_url(number)
-        return CsmsServer(databases.create(), redis_url, directory / f"server-{number}", **options)
+        return CsmsServer(live_databases.create(), redis_url, directory / f"server-{number}", **options)
 
-    yield make
-    databases.close()
+    return make
+
+
+@pytest.fixture
+def hold(monkeypatch: pytest.MonkeyPatch, live_databases: LiveDatabases) -> Callable[..., tuple[int, Any]]:
+    """Hold a drill of the product in this process, on a copy of a migrated database of the lane.
+
+    `hold("crash_drill", "--kills", "6")` gives the exit status of the command, and what it printed as JSON.
+    """
+    database_url = os.environ["CSMS_DATABASE_URL"] if lanes.LANE == "postgres" else "sqlite"
+
+    @contextmanager
+    def migrated(choice: str, folder: Path) -> Iterator[Database]:
+        if choice == database_url != "sqlite":
+            yield Database("PostgreSQL", live_databases.create(), "", "a copy")
+            return
+        with fresh_database(choice, folder) as database:
+            if choice == "sqlite":
+                live_databases.copy(Path(database.url.removeprefix("sqlite:///")))
+            yield database
+
+    monkeypatch.setattr("csms.drills.stage.fresh_database", migrated)
+    monkeypatch.setattr("csms.drills.command.fresh_database", migrated)
+
+    def run(command: str, *arguments: str) -> tuple[int, Any]:
+        printed, status = StringIO(), 0
+        try:
+            call_command(command, *arguments, "--json", "--database", database_url, stdout=printed)
+        except SystemExit as end:
+            status = int(end.code or 0)
+        return status, json.loads(printed.getvalue())
+
+    return run
 
 
 def _redis_url(number: int) -> str | None:

@@ -19,6 +19,7 @@ import pytest
 
 from tests.servers import (
     REDIS_DATABASES_PER_WORKER,
+    LiveDatabases,
     MissingPart,
     PostgresServer,
     RedisServer,
@@ -30,11 +31,14 @@ LANE = os.environ.get("CSMS_TEST_LANE", "sqlite")
 IN_CI = os.environ.get("CI", "").lower() in ("1", "true", "yes")
 # Name of this worker of pytest-xdist, `main` when the tests run in the process the user started.
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", "main")
-# Tests of pure functions, and of a tool that sees the wire only: the lane cannot matter to them, so they run in the
-# first one only.
+# Tests of pure functions, of tools that see the wire only, and of what stands before the product: the lane cannot
+# matter to them, so they run in the first one only. That every case of the certification passes is tested in both.
 INDIFFERENT_PATHS = (
-    "csms/ocppj", "csms/certify/test_faults.py", "stations/simulator", "stations/test_composite_schedule_properties.py",
-    "billing/test_rating.py", "deploy/test_files.py",
+    "csms/ocppj", "csms/certify/test_authority.py", "csms/certify/test_command.py", "csms/certify/test_faults.py",
+    "csms/certify/test_general_rules.py", "csms/certify/test_reports.py", "csms/certify/test_tls.py",
+    "csms/certify/test_wire.py", "csms/fuzz/test_moves.py", "stations/test_simulator.py",
+    "stations/test_composite_schedule_properties.py", "stations/test_file_drill.py", "billing/test_rating.py",
+    "deploy/test_files.py", "deploy/test_tls_proxies.py", "test_both_lanes.py",
 )  # fmt: skip
 # Marked tests that the lane does not run. A browser shows the same pages on any database, and costs seconds a test.
 DESELECTED_MARKERS = {"sqlite": ("postgres", "redis"), "postgres": ("sqlite", "browser")}
@@ -63,7 +67,10 @@ class Session:
         self._redis_url: str | None = None
         if LANE == "postgres":
             try:
-                self._role_url = product_role_url(os.environ.get("CSMS_TEST_DATABASE_URL") or self._start_postgres())
+                of_the_machine = os.environ.get("CSMS_TEST_DATABASE_URL")
+                self._role_url = product_role_url(of_the_machine or self._start_postgres())
+                if of_the_machine:
+                    atexit.register(LiveDatabases(self.directory, WORKER, self._role_url).remove_template)
                 self._redis_url = (os.environ.get("CSMS_TEST_REDIS_URL") or self._start_redis()).rstrip("/")
             except MissingPart as part:
                 self.missing = str(part)

@@ -10,6 +10,8 @@ reason, or into a failure in CI.
 from __future__ import annotations
 
 import ctypes
+import fcntl
+import functools
 import importlib.util
 import json
 import os
@@ -350,10 +352,13 @@ def run_manage(*arguments: str, env: Mapping[str, str]) -> str:
 
 
 class LiveDatabases:
-    """Fresh, migrated databases for servers: one migration in each worker, then copies of its result.
+    """Fresh, migrated databases: one migration in a run of the suite, by the first who asks, then copies of its result.
 
-    `role_url` is the PostgreSQL URL of the product's role, or None for SQLite files in `directory`.
+    `directory` is shared by the workers of the run; `role_url` is the PostgreSQL URL of the product's role, or None for
+    SQLite files in `directory`.
     """
+
+    TEMPLATE = "csms_template"
 
     def __init__(self, directory: Path, worker: str, role_url: str | None):
         self._directory = directory
@@ -361,18 +366,33 @@ class LiveDatabases:
         self._role_url = role_url
         self._made: list[str] = []
 
+    @functools.cached_property
+    def template(self) -> str:
+        """The name of a migrated database without rows, to make others from; nobody connects to it."""
+        made = self._directory / f"{self.TEMPLATE}.made"
+        with (self._directory / f"{self.TEMPLATE}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not made.exists():
+                if self._role_url is not None:
+                    self._create(self.TEMPLATE, template="template1")
+                settings = product_settings(self._url(self.TEMPLATE), None, self._directory)
+                run_manage("migrate", "--verbosity", "0", env=product_environment(settings))
+                made.touch()
+        return self.TEMPLATE
+
     def create(self) -> str:
         """The URL of a new database with every migration applied and no rows."""
-        if not self._made:
-            template = f"{self._prefix}_template"
-            self._create(template, template="template1")
-            settings = product_settings(self._url(template), None, self._directory)
-            run_manage("migrate", "--verbosity", "0", env=product_environment(settings))
-            self._made.append(template)
-        name = f"{self._prefix}_{len(self._made)}"
-        self._create(name, template=self._made[0])
+        name = f"{self._prefix}_{len(self._made) + 1}"
+        if self._role_url is None:
+            self.copy(self._directory / f"{name}.sqlite3")
+        else:
+            self._create(name, template=self.template)
         self._made.append(name)
         return self._url(name)
+
+    def copy(self, path: Path) -> None:
+        """Make `path` a migrated SQLite database without rows."""
+        shutil.copyfile(self._directory / f"{self.template}.sqlite3", path)
 
     def _url(self, name: str) -> str:
         if self._role_url is None:
@@ -380,17 +400,22 @@ class LiveDatabases:
         return urlsplit(self._role_url)._replace(path=f"/{name}").geturl()
 
     def _create(self, name: str, *, template: str) -> None:
-        if self._role_url is not None:
-            with psycopg.connect(self._url("postgres"), autocommit=True) as connection:
-                connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
-                connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
-        elif self._made:
-            shutil.copyfile(self._directory / f"{template}.sqlite3", self._directory / f"{name}.sqlite3")
+        with psycopg.connect(self._url("postgres"), autocommit=True) as connection:
+            connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+            connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
 
     def close(self) -> None:
-        if self._role_url is not None and self._made:
+        """Remove what was made, all but the template."""
+        self._drop(self._made)
+
+    def remove_template(self) -> None:
+        """For the end of the run."""
+        self._drop([self.TEMPLATE])
+
+    def _drop(self, names: Sequence[str]) -> None:
+        if self._role_url is not None and names:
             with psycopg.connect(self._url("postgres"), autocommit=True) as connection:
-                for name in self._made:
+                for name in names:
                     connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 
 
@@ -500,7 +525,7 @@ class CsmsServer:
         """
         flags = {"name": slug.title(), "api_key": ALL_SCOPES} | flags
         options = [argument for name, value in flags.items() for argument in (f"--{name.replace('_', '-')}", value)]
-        created: dict[str, Any] = json.loads(self.manage("create_tenant", slug, *options))
+        created: dict[str, Any] = json.loads(self.manage("create_tenant", slug, "--skip-checks", *options))
         return created
 
     def api(self, method: str, path: str, json: Any = None, key: str | None = None, **options: Any) -> httpx.Response:

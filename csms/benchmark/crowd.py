@@ -70,6 +70,8 @@ def _bulk(plan: Plan, server: Running, api_key: str) -> Bulk:
     server.client.order("expect", count=plan.bulk, seconds=BULK_SECONDS)
     server.client.report("expecting")
     api = _Api(server.server.port, api_key)
+    # The first request of a process imports all of REST, which is no cost of a command.
+    api.request("GET", "/api/v1/charge-points/?page_size=1")
     before, began = server.server.cpu_seconds(), time.monotonic()
     batch = api.request("POST", "/api/v1/commands/bulk/", body)["id"]
     accepted = time.monotonic()

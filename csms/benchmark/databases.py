@@ -87,6 +87,9 @@ def fresh_database(choice: str, folder: Path) -> Iterator[Database]:
         if url is None:
             server = stack.enter_context(embedded_server())
             url = server.url
+        if urlsplit(url).scheme not in ("postgres", "postgresql"):
+            # Not repeated: whatever it is, it may have a password in it.
+            raise Unavailable("The database is `sqlite`, `postgresql`, or a URL that begins with postgres://.")
         try:
             yield replace(stack.enter_context(_postgresql_database(url)), server=server)
         except psycopg.OperationalError as error:

@@ -64,7 +64,7 @@ PRODUCT = (
     Point(LANE, "stations.dispatch", "_log_call"),
     Point(_ORM, "stations.lane_sql", "look_up"),
     Point(_ORM, "stations.batch", "Batch.owns_transaction"),
-    Point(_ORM, "stations.batch", "Batch.load_transactions"),
+    Point(_ORM, "stations.transaction_rows", "TransactionRows.load"),
     Point(_ORM, "django.db.models.query", "QuerySet._fetch_all"),
     Point(_ORM, "django.db.models.query", "QuerySet.update"),
     Point(_BULK, "stations.batch", "insert_rows"),

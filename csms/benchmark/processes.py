@@ -22,7 +22,7 @@ STOP_SECONDS = 30
 # No order takes longer than its phase and this.
 ANSWER_SECONDS = 180
 # Settings that tune the product; every other CSMS_ variable is that of the installation and stays away.
-TUNING = ("CSMS_LANES", "CSMS_LANE_BATCH_SIZE", "CSMS_DATABASE_POOL_SIZE", "CSMS_ONE_CORE")
+TUNING = ("CSMS_LANES", "CSMS_LANE_THREADS", "CSMS_LANE_BATCH_SIZE", "CSMS_DATABASE_POOL_SIZE", "CSMS_ONE_CORE")
 
 
 class BenchmarkError(Exception):

@@ -10,7 +10,7 @@ import socket
 import struct
 import sys
 from collections.abc import Awaitable, Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from time import monotonic
 from typing import Any
 
@@ -236,9 +236,11 @@ class _Slow:
         try:
             # It reads one frame ahead, then nothing: there is nobody to hand it to.
             connection = await line.connect(self._server, sock=raw, max_queue=1)
-            asked = await self._ask_on(connection)
+            asked, since = await self._ask_on(connection)
             shown = _shown(self._made, self._server, line.identity)
             seconds = await until(_negated(shown), UNREAD_SECONDS + GRACE_SECONDS)
+            if seconds is not None:
+                seconds = round(monotonic() - since, 1)
             largest = self._server.rss_bytes() - before
             result.figures |= {"asked": asked, "cut_off_seconds": seconds, "grew_bytes": largest}
             if asked >= UNANSWERED:
@@ -253,17 +255,22 @@ class _Slow:
             self._windows.append((began, monotonic()))
             line.hang_up()
 
-    async def _ask_on(self, connection: websockets.ClientConnection) -> int:
-        """How many requests were handed over until one had to wait for more than UNREAD_SECONDS, or the end came."""
-        for number in range(PINGS):
-            await connection.ping(str(number).encode().ljust(PING_BYTES))
-        for number in range(UNANSWERED):
-            try:
-                async with asyncio.timeout(UNREAD_SECONDS):
-                    await connection.send(REPEATED)
-            except (TimeoutError, OSError, websockets.WebSocketException):
-                return number
-        return UNANSWERED
+    async def _ask_on(self, connection: websockets.ClientConnection) -> tuple[int, float]:
+        """How many requests were handed over until the end came, and when something was for the last time (monotonic).
+
+        A server that is busy takes its time, too; so it is the end that is waited for, not a pause.
+        """
+        asked, since = 0, monotonic()
+        with suppress(TimeoutError, OSError, websockets.WebSocketException):
+            for number in range(PINGS + UNANSWERED):
+                async with asyncio.timeout(UNREAD_SECONDS + GRACE_SECONDS):
+                    if number < PINGS:
+                        await connection.ping(str(number).encode().ljust(PING_BYTES))
+                    else:
+                        await connection.send(REPEATED)
+                        asked += 1
+                since = monotonic()
+        return asked, since
 
     def compare(self, fleet: Fleet) -> None:
         """The neighbours' answers, beside those of the time without."""

@@ -124,9 +124,8 @@ def failed_handshakes(request: Any, now: datetime) -> list[FailedHandshakes]:
     since = now - FAILED_HANDSHAKES_FOR
     groups: dict[tuple[str, str], FailedHandshakes] = {}
     newest = confined(ConnectionAttempt.objects.all(), request, "charge_point__site").order_by("-id")[:MAX_ATTEMPTS]
-    for attempt in newest:
-        if attempt.accepted or attempt.at < since:
-            continue
+    failed = ConnectionAttempt.objects.filter(pk__in=newest.values("pk"), accepted=False, at__gte=since)
+    for attempt in failed.order_by("-id"):
         key = (attempt.identity, attempt.reason)
         if key in groups:
             groups[key].times += 1

@@ -324,7 +324,10 @@ class CommandBulk(_Commands):
         except commands.CommandRefused as error:
             raise refused(error) from None
         self.audit("send", batch)
-        rows = Command.objects.filter(batch=batch).select_related("charge_point").order_by("id")
+        known = {row.pk: row for row in chosen}
+        rows = list(Command.objects.filter(batch=batch).order_by("id"))
+        for command in rows:
+            command.charge_point = known[command.charge_point_id]
         data = {
             "id": batch.pk,
             "action": batch.action,

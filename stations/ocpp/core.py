@@ -8,7 +8,8 @@ functions take in the answer. Transactions have their rules in stations/transact
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from collections.abc import Iterable
+from datetime import UTC, datetime
 from typing import Any
 
 from ocpp.v16 import call, call_result
@@ -16,8 +17,9 @@ from ocpp.v16 import call, call_result
 from csms.ocppj.times import format_time, parse_time
 from stations import authorization, charging_profiles, transactions
 from stations import meter_values as readings
-from stations.batch import open_batch
+from stations.batch import Batch, open_batch
 from stations.charging_profile_rules import judge
+from stations.effects import MAY_HAVE_WORKED
 from stations.masking import is_secret_key
 from stations.models import Boot, ChargePoint, Command, ConfigurationKey, Connector, Reservation
 from stations.models.charge_point import BOOT_TEXTS
@@ -25,10 +27,31 @@ from stations.models.reservation import ENDING_STATUSES
 from stations.ocpp.security import credentials as security_keys
 
 INT32_MAX = 2**31 - 1
-RESET_EFFECT_WINDOW = timedelta(minutes=30)
+BOOT_FACTS = (*BOOT_TEXTS.values(), "booted_at", "last_seen_at", "updated_at")
 
 
 # --- from the charge point --------------------------------------------------------------------------------------------
+# Actions that ask for more than their charge point, id tag and connectors.
+LOOKS_AHEAD = ("BootNotification", "StartTransaction", "StopTransaction")
+
+
+def look_ahead(batch: Batch, calls: Iterable[tuple[ChargePoint, str, Any]]) -> None:
+    """Announce what these calls (charge point, action, request) will ask for, so that it is looked up once for all."""
+    for charge_point, action, req in calls:
+        if action == "BootNotification":
+            batch.effects.announce("Reset", charge_point.pk)
+        elif not charge_point.accepted:
+            continue
+        elif action == "StartTransaction":
+            key = transactions.start_key(
+                charge_point, _int32(req.connector_id), str(req.id_tag), req.timestamp, _whole(req.meter_start)
+            )
+            batch.transactions.announce_start(key, charge_point.pk)
+            batch.effects.announce("RemoteStartTransaction", charge_point.pk)
+        elif action == "StopTransaction":
+            batch.transactions.announce_stop(charge_point.pk)
+
+
 def authorize(charge_point: ChargePoint, req: call.Authorize, now: datetime) -> call_result.Authorize:
     """Answer Authorize.req with the present state of the idTag.
 
@@ -51,26 +74,20 @@ def boot_notification(
     """
     for wire, column in BOOT_TEXTS.items():
         setattr(charge_point, column, getattr(req, wire, None) or "")
-    charge_point.booted_at = now
-    charge_point.last_seen_at = now
-    charge_point.save(update_fields=[*BOOT_TEXTS.values(), "booted_at", "last_seen_at", "updated_at"])
+    charge_point.booted_at = charge_point.last_seen_at = now
+    charge_point.updated_at = datetime.now(UTC)
     payload = {wire: value for wire in BOOT_TEXTS if (value := getattr(req, wire, None)) is not None}
-    boot = Boot.objects.create(
-        charge_point=charge_point, at=now, payload=payload, status=charge_point.registration_status
-    )
-    reset = (
-        Command.objects.filter(
-            charge_point=charge_point,
-            action="Reset",
-            sent_at__gte=now - RESET_EFFECT_WINDOW,
-            effect__isnull=True,
-        )
-        .order_by("-id")
-        .first()
-    )
-    if reset is not None and reset.outcome in transactions.MAY_HAVE_WORKED:
-        reset.effect = {"boot": boot.pk, "booted_at": format_time(now)}
-        reset.save(update_fields=["effect"])
+    with open_batch() as batch:
+        batch.update(charge_point, BOOT_FACTS)
+        reset = next(iter(batch.effects.candidates("Reset", charge_point.pk, now)), None)
+        if reset is None or reset.outcome not in MAY_HAVE_WORKED:
+            batch.add_boot(charge_point.pk, now, payload, charge_point.registration_status)
+        else:
+            boot = Boot.objects.create(
+                charge_point=charge_point, at=now, payload=payload, status=charge_point.registration_status
+            )
+            reset.effect = {"boot": boot.pk, "booted_at": format_time(now)}
+            batch.update(reset, ("effect",))
     return call_result.BootNotification(
         current_time=format_time(now, milliseconds=charge_point.send_milliseconds),
         interval=charge_point.effective_heartbeat_interval_seconds
@@ -243,12 +260,12 @@ def change_configuration_conf(command: Command, conf: call_result.ChangeConfigur
     if conf.status not in ("Accepted", "RebootRequired") or is_secret_key(key):
         return
     value = command.payload["value"]
-    row, _ = ConfigurationKey.objects.get_or_create(charge_point_id=command.charge_point_id, key=key)
-    row.desired_value, row.desired_at = value, now
+    row = ConfigurationKey(charge_point_id=command.charge_point_id, key=key, desired_value=value, desired_at=now)
     row.reboot_required = conf.status == "RebootRequired"
     if not row.reboot_required:
-        row.value, row.known = value, True
-    row.save()
+        row.value = value
+    with open_batch() as batch:
+        batch.put_configuration_key(row)
 
 
 def clear_cache_conf(command: Command, conf: call_result.ClearCache, now: datetime) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 from django.db import connection
 from ocpp.v16 import call_result
 
+from stations.batch import open_batch
 from stations.local_auth_entries import Limits
 from stations.models import ChargePoint, Command, LocalAuthList, LocalAuthListEntry
 from stations.models.command import CommandStatus
@@ -207,6 +208,8 @@ def _withdraw_following(command: Command, outcome: str) -> None:
         row.warnings = [*row.warnings, {"code": "earlier_part_not_accepted", "detail": detail}]
         row.status = CommandStatus.WITHDRAWN
     Command.objects.bulk_update(rows, ["status", "warnings"], batch_size=ROWS_PER_QUERY)
+    with open_batch() as batch:
+        batch.commands.forget(command.charge_point_id)
 
 
 def _install(row: LocalAuthList, command: Command, now: datetime) -> None:

@@ -12,10 +12,11 @@ from typing import Any
 from ocpp.v16 import call_result
 
 from csms.ocppj.times import format_time
+from stations.batch import open_batch
+from stations.effects import MAY_HAVE_WORKED
 from stations.models import ChargePoint, Command, ConfigurationKey
 from stations.models.charge_point import RegistrationStatus
 from stations.models.command import CommandStatus
-from stations.transactions import MAY_HAVE_WORKED
 
 # A message that comes later than this after TriggerMessage came by itself.
 TRIGGER_WINDOW = timedelta(minutes=2)
@@ -84,6 +85,8 @@ def triggered(charge_point: ChargePoint, action: str, req: Any, message_id: str,
     Source: OCPP 1.6 ed. 2, 5.17.
     """
     connector_id = getattr(req, "connector_id", None) if action in OF_A_CONNECTOR else None
+    with open_batch() as batch:
+        batch.commands.write()
     sent = Command.objects.filter(
         charge_point=charge_point, action__in=TRIGGERS, sent_at__gte=now - TRIGGER_WINDOW
     ).order_by("id")

@@ -172,8 +172,10 @@ def test_every_dialog_sends_what_was_filled_in_and_shows_the_answer(
     identity, password = create_charge_point(owner, live_admin)
     station = connect(identity, password)
     charge_point = station.charge_point
+    open_charge_point(owner, live_admin, identity)
+    page_of_charge_point = owner.url
     for button, fields, payload, answer in DIALOGS:
-        open_charge_point(owner, live_admin, identity)
+        owner.goto(page_of_charge_point)
         command(owner, button)
         for name, value in fields.items():
             field = owner.locator(f"#dialog #id_{name}")
@@ -228,8 +230,9 @@ def test_every_page_opens_without_an_error(owner: Page, live_admin: LiveAdmin, c
         owner.goto(live_admin.url(address))
         expect(owner.locator("#content")).to_be_visible()
 
+    open_charge_point(owner, live_admin, identity)
     for tab, panel in TABS.items():
-        open_charge_point(owner, live_admin, identity, tab)
+        owner.locator(".csms-tabs").get_by_role("link", name=tab).click()
         expect(owner.locator(panel).first).to_be_visible()
     owner.emulate_media(color_scheme="dark")
     owner.reload()

@@ -19,7 +19,7 @@ from django.core.management import CommandError, call_command
 from rich.console import Console
 
 from csms.benchmark import brokers, layers, picture, report, run, stopwatch, target
-from csms.benchmark.databases import Database, fresh_database
+from csms.benchmark.databases import Database, Unavailable, fresh_database
 from csms.benchmark.load import STOP, meter_values
 from csms.benchmark.processes import BenchmarkError
 from csms.benchmark.results import ECHO, PARTS, TUNED_ECHO, Group, Measurement, Page, Plan, Results
@@ -134,6 +134,13 @@ def test_a_database_of_a_run_is_its_own_and_is_removed(tmp_path: Path) -> None:
         assert made.url.endswith(f"/{name}")
 
     assert name not in databases()
+
+
+@pytest.mark.parametrize("choice", ["mysql://somebody:secret-password@host/name", "nonsense"])
+def test_a_database_of_another_kind_is_refused_without_repeating_it(choice: str, tmp_path: Path) -> None:
+    with pytest.raises(Unavailable, match="begins with postgres://") as refused, fresh_database(choice, tmp_path):
+        pass
+    assert choice not in str(refused.value)
 
 
 def test_a_part_that_fails_leaves_the_others_their_figures(monkeypatch: pytest.MonkeyPatch) -> None:

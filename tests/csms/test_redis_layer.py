@@ -1,12 +1,15 @@
-"""The channel layer while Redis is away: connections are made and ended all the same (csms/redis_layer.py)."""
+"""The channel layer with Redis, and while Redis is away: connections are made and ended all the same."""
 
 from __future__ import annotations
 
+import asyncio
 import logging
 
 import pytest
+from django.conf import settings
 from redis.exceptions import RedisError
 
+from csms import redis_layer
 from csms.redis_layer import ForgivingRedisChannelLayer
 from tests.servers import LOOPBACK, free_port
 
@@ -24,4 +27,21 @@ async def test_who_connects_while_redis_is_away_is_let_in_and_the_sender_is_told
     assert caplog.text.count("Redis failed (ConnectionError)") == 2
     with pytest.raises(RedisError):
         await layer.group_send("group", {"type": "ring"})
+    with pytest.raises(RedisError):
+        await layer.group_send_to_all(["group", "other"], {"type": "ring"})
+    await layer.flush()
+
+
+@pytest.mark.redis
+async def test_message_to_many_groups_is_heard_by_the_members_of_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(redis_layer, "AT_A_TIME", 2)
+    layer = ForgivingRedisChannelLayer(hosts=[settings.REDIS_URL], prefix="test")
+    groups = [f"group.{number}" for number in range(5)]
+    channels = []
+    for group in groups:
+        channels.append(await layer.new_channel())
+        await layer.group_add(group, channels[-1])
+    await layer.group_send_to_all([*groups, "nobody"], {"type": "ring"})
+    heard = await asyncio.wait_for(asyncio.gather(*(layer.receive(channel) for channel in channels)), 10)
+    assert heard == [{"type": "ring"}] * 5
     await layer.flush()

@@ -11,10 +11,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from stations.batch import MESSAGE_COLUMNS, METER_VALUE_COLUMNS
-from stations.bulk import insert_rows
-from stations.models import ChargePoint, MeterValue, OcppMessage
+from stations.bulk import insert_rows, update_rows
+from stations.models import ChargePoint, Command, MeterValue, OcppMessage
 from tenants.models import Tenant
-from tests.stations.rows import new_charge_point
+from tests.conftest import Tenants
+from tests.stations.rows import as_tenant, new_charge_point
 
 pytestmark = pytest.mark.usefixtures("in_tenant_a")
 
@@ -89,3 +90,34 @@ def test_row_that_is_there_already_stays_as_it_was(charge_point: ChargePoint) ->
     insert_rows(MeterValue, METER_VALUE_COLUMNS, [row])
     insert_rows(MeterValue, METER_VALUE_COLUMNS, [(*row[:7], "2", *row[8:])])
     assert [found.energy_wh for found in MeterValue.objects.all()] == [1]
+
+
+def test_update_sets_the_columns_of_each_row_and_leaves_the_rest(charge_point: ChargePoint) -> None:
+    rows = [charge_point, new_charge_point("CP-2"), new_charge_point("CP-3")]
+    columns = ("description", "connected_at", "connected", "connection_generation")
+    update_rows(ChargePoint, columns, [(rows[0].pk, 'a"b', AT, True, 7), (rows[2].pk, "c", None, False, 8)])
+    found = list(ChargePoint.objects.order_by("pk").values_list(*columns))
+    assert found == [('a"b', AT, True, 7), ("", None, True, 1), ("c", None, False, 8)]
+    assert [row.identity for row in ChargePoint.objects.order_by("pk")] == ["CP-1", "CP-2", "CP-3"]
+
+
+def test_update_leaves_a_row_that_has_changed_meanwhile(charge_point: ChargePoint) -> None:
+    other = new_charge_point("CP-2", connection_generation=5)
+    changes = [(charge_point.pk, "as found", 1), (other.pk, "changed", 4)]
+    update_rows(ChargePoint, ("description",), changes, unless_changed=("connection_generation",))
+    assert list(ChargePoint.objects.order_by("pk").values_list("description", flat=True)) == ["as found", ""]
+
+
+def test_update_of_another_tenants_row_changes_nothing(charge_point: ChargePoint, tenants: Tenants) -> None:
+    theirs = as_tenant(tenants.tenant_b, new_charge_point)
+    update_rows(ChargePoint, ("description",), [(theirs.pk, "ours")])
+    assert as_tenant(tenants.tenant_b, lambda: ChargePoint.objects.get().description) == ""
+
+
+@pytest.mark.parametrize("value", [None, {}, [], "text", 7, 1.5, True, {"a": [2**70, 'q"\\']}])
+def test_any_json_arrives_in_an_update(charge_point: ChargePoint, value: Any) -> None:
+    command = Command.objects.create(
+        charge_point=charge_point, action="Reset", payload={}, created_at=AT, expires_at=AT
+    )
+    update_rows(Command, ("response", "message_id"), [(command.pk, value, "m")])
+    assert Command.objects.values_list("response", "message_id").get() == (value, "m")

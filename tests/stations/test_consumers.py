@@ -99,7 +99,7 @@ async def test_command_that_waited_reaches_a_charge_point_that_says_nothing(pati
 async def test_sweep_does_not_overtake_a_boot_that_may_come(monkeypatch: pytest.MonkeyPatch) -> None:
     looked: list[Any] = []
 
-    async def run(link: Any, function: Any) -> dispatch.Outcome:
+    async def run(link: Any, function: Any, *, commands: bool) -> dispatch.Outcome:
         looked.append(function)
         return dispatch.Outcome(None)
 

@@ -28,6 +28,7 @@ class Threads:
         self.answers: list[asyncio.Future[Any]] = []
         self.seeded: set[tuple[str, str, str]] = set()
         monkeypatch.setattr(doorkeeper, "decide", lambda asked, owner: asked)
+        monkeypatch.setattr(doorkeeper, "let_in", lambda requests, owner: self.let_in(requests))
         monkeypatch.setattr(doorkeeper, "known_good", lambda: self.seeded)
         monkeypatch.setattr(doorkeeper.connections, "in_handshake_thread", self.run)
         monkeypatch.setattr(doorkeeper.Screen, "look_through", lambda screen, requests: self.screen(requests))
@@ -35,10 +36,17 @@ class Threads:
         # What screening says of an identity; nothing of the others.
         self.refused: dict[str, Refusal] = {}
         self.screened: list[str] = []
+        # Who is plainly right; batches of those who came in together.
+        self.plain: set[str] = set()
+        self.together: list[list[str]] = []
 
     def screen(self, requests: list[Request]) -> list[Screened]:
         self.screened += [asked.identity for asked in requests]
-        return [Screened(self.refused.get(asked.identity)) for asked in requests]
+        return [Screened(self.refused.get(asked.identity), plain=asked.identity in self.plain) for asked in requests]
+
+    def let_in(self, requests: list[Request]) -> list[Accepted | None]:
+        self.together.append([asked.identity for asked in requests])
+        return [ACCEPTED if asked.identity in self.plain else None for asked in requests]
 
     async def run(self, function: Callable[[], Any]) -> Any:
         asked = function()
@@ -283,6 +291,61 @@ async def test_screening_that_fails_leaves_nobody_waiting(threads: Threads, monk
     assert await task is ACCEPTED
 
 
+# --- those who come in together ---------------------------------------------------------------------------------------
+async def test_known_ones_are_let_in_together_with_all_who_come_meanwhile(threads: Threads) -> None:
+    door = Doorkeeper()
+    for identity in ("A", "B", "C"):
+        await let_in(threads, door, identity)
+    threads.plain = {"A", "B", "C"}
+    tasks = [dial(door, identity) for identity in ("A", "B", "C")]
+    assert [await task for task in tasks] == [ACCEPTED] * 3
+    assert sum(threads.together, []) == ["A", "B", "C"]
+    assert len(threads.together) <= 2
+    assert threads.looked == []
+
+
+async def test_strangers_who_are_plainly_right_need_no_place(threads: Threads) -> None:
+    threads.plain = {"RIGHT", "ALSO"}
+    door = Doorkeeper()
+    judged = [dial(door, f"X{number}") for number in range(3)]
+    await settle()
+    assert threads.looked == ["X0", "X1"]
+    tasks = [dial(door, "RIGHT"), dial(door, "ALSO")]
+    assert [await task for task in tasks] == [ACCEPTED] * 2
+    assert threads.looked == ["X0", "X1"]
+    assert (door.strangers, door.screened.length) == (2, 1)
+    for task in judged:
+        task.cancel()
+
+
+async def test_one_that_seemed_plainly_right_and_is_not_let_in_is_judged_alone(
+    threads: Threads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doorkeeper, "let_in", lambda requests, owner: [None] * len(requests))
+    threads.plain = {"RIGHT"}
+    door = flooded()
+    task = dial(door, "RIGHT")
+    await settle()
+    assert (threads.looked, door.strangers) == (["RIGHT"], 1)
+    await threads.answer(REFUSALS["disabled"])
+    assert await task is REFUSALS["disabled"]
+    assert (door.strangers, door.number_waiting) == (0, 0)
+
+
+async def test_letting_in_that_fails_leaves_nobody_waiting(threads: Threads, monkeypatch: pytest.MonkeyPatch) -> None:
+    door = Doorkeeper()
+    await let_in(threads, door, "KNOWN")
+
+    def fail(requests: list[Request], owner: str) -> list[Accepted | None]:
+        raise RuntimeError("planned")
+
+    monkeypatch.setattr(doorkeeper, "let_in", fail)
+    task = dial(door, "KNOWN")
+    await settle()
+    await threads.answer(ACCEPTED)
+    assert await task is ACCEPTED
+
+
 # --- at the gate ------------------------------------------------------------------------------------------------------
 def scope_of(identity: str, password: str = PASSWORD, address: str = FLOODER) -> dict[str, Any]:
     path = f"/ocpp/alpha/{identity}"
@@ -369,3 +432,34 @@ async def test_flood_is_summed_up_and_a_few_refusals_are_not(threads: Threads, m
 )
 def test_whoever_has_one_ipv6_address_has_the_network(address: str, group: str) -> None:
     assert address_group(address) == group
+
+
+async def test_whoever_is_plainly_right_at_the_gate_comes_in_with_others(threads: Threads) -> None:
+    threads.plain = {"RIGHT"}
+    door = flooded()
+    await opened(threads, door)
+    right = door.at_gate(scope_of("RIGHT"))
+    assert isinstance(right, asyncio.Future)
+    assert await right is None
+    assert await dial(door, "RIGHT") is ACCEPTED
+    assert (threads.together, threads.screened, threads.looked, len(door.passed)) == ([["RIGHT"]], ["RIGHT"], [], 0)
+
+
+async def test_pass_is_for_one_handshake_and_takes_no_place_at_the_gate(threads: Threads) -> None:
+    door = flooded()
+    await opened(threads, door)
+    first = door.at_gate(scope_of("TYPED"))
+    assert isinstance(first, asyncio.Future)
+    assert await first is None
+    # The flood is over when it comes in, so it finds a place free.
+    door._at_ease = doorkeeper.FAILURES_AT_EASE
+    task = dial(door, "TYPED")
+    await settle()
+    assert len(door.passed) == 0
+    await threads.answer(REFUSALS["wrong_password"])
+    assert (await task).reason == "wrong_password"
+    door._at_ease = 0.0
+    again = door.at_gate(scope_of("TYPED"))
+    assert isinstance(again, asyncio.Future)
+    assert await again is None
+    assert (threads.screened, door.strangers) == (["TYPED", "TYPED"], 0)

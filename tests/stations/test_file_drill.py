@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 
 @pytest.mark.slow
-def test_images_are_resumed_whole_while_others_charge_and_memory_stays_flat() -> None:
+def test_images_are_resumed_whole_while_others_charge_and_memory_stays_flat(
+    hold: Callable[..., tuple[int, Any]],
+) -> None:
     sizes = ["--image-mb", "5", "--downloads", "3", "--drops", "2", "--stations", "5", "--seconds", "1"]
-    drill = subprocess.run(
-        [sys.executable, "manage.py", "file_drill", "--json", "--authorize-seconds", "0.2", *sizes],
-        capture_output=True, text=True, check=False, timeout=150,
-    )  # fmt: skip
-    assert drill.returncode == 0, drill.stdout + drill.stderr
-    result = json.loads(drill.stdout)
+    status, result = hold("file_drill", "--authorize-seconds", "0.2", *sizes)
+
+    assert status == 0
     assert (result["completed"], result["resumed"]) == (3, 6)
     assert result["fetched_bytes"] == 3 * 5 * 1024 * 1024
     assert result["before"]["answers"] > 0

@@ -11,9 +11,10 @@ from django.db import OperationalError
 from pytest_django import Settings
 
 from csms.proxies import peer
-from stations import attempt_limits, credentials, handshake
+from stations import attempt_limits, credentials, departures, handshake, take_over
 from stations.handshake import Accepted, Refusal, Request
 from stations.models import ChargePoint, ConnectionAttempt
+from stations.take_over import Arrival
 from tenants.models import Tenant
 from tenants.scope import tenant_scope
 from tests.conftest import Tenants
@@ -139,10 +140,10 @@ class TestTakeOver:
         row, now = register(tenant), datetime.now(UTC)
         older, newer = accepted(request()), accepted(request())
         with tenant_scope(tenant):
-            handshake.release(row, now, generation=older.link.generation)
+            departures.release(row, now, generation=older.link.generation)
             row.refresh_from_db()
             assert (row.connected, row.disconnected_at) == (True, None)
-            handshake.release(row, now, generation=newer.link.generation)
+            departures.release(row, now, generation=newer.link.generation)
             row.refresh_from_db()
             assert (row.connected, row.connection_owner, row.disconnected_at) == (False, "", now)
 
@@ -151,11 +152,12 @@ class TestTakeOver:
         self, tenant: Tenant, monkeypatch: pytest.MonkeyPatch, django_capture_on_commit_callbacks: Any, meanwhile: bool
     ) -> None:
         row, told = register(tenant), []
-        monkeypatch.setattr(handshake.commands, "notify", lambda ids, message: told.append(message["generation"]))
+        monkeypatch.setattr(take_over.commands, "notify", lambda ids, message: told.append(message["generation"]))
         with tenant_scope(tenant), django_capture_on_commit_callbacks(execute=True):
             if meanwhile:
                 ChargePoint.objects.update(connected=True, connection_generation=row.connection_generation + 1)
-            handshake._take_over(row, request(), handshake.SecurityProfile.BASIC, "process-1", datetime.now(UTC))
+            arrival = Arrival(row, request(), handshake.SecurityProfile.BASIC, held_to=1, plain=False)
+            take_over.take_over([arrival], "process-1", datetime.now(UTC))
         assert told == ([3] if meanwhile else [])
 
 

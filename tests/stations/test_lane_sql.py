@@ -8,11 +8,11 @@ import pytest
 from django.db import connection
 
 from stations import lane_sql
-from stations.models import ChargePoint
+from stations.models import ChargePoint, Transaction
 from stations.models.charge_point import LANE_COLUMNS
 from tenants.scope import tenant_scope
 from tests.conftest import Tenants
-from tests.stations.rows import NOW, new_charge_point, start, transaction
+from tests.stations.rows import MINUTE, NOW, new_charge_point, start, stop, transaction, wire
 
 
 @pytest.fixture
@@ -77,3 +77,36 @@ def test_statement_is_prepared_and_still_sees_only_its_tenant(tenants: Tenants, 
     with connection.cursor() as cursor:
         cursor.execute("SELECT count(*) FROM pg_prepared_statements WHERE statement LIKE '%%stations_chargepoint%%'")
         assert cursor.fetchone()[0] >= 1
+
+
+@pytest.mark.parametrize("started_at", [NOW, NOW.replace(microsecond=120000), NOW.replace(year=1970)])
+def test_start_is_found_by_its_words_and_only_by_all_of_them(
+    tenants: Tenants, charge_point: ChargePoint, started_at: datetime
+) -> None:
+    tags = ['say "hi"', "back\\slash", "{a,b}", "NULL", "ÄÖ 漢", "'"]
+    keys = [lane_sql.StartKey(charge_point.pk, 2, tag, started_at, -7) for tag in tags]
+    others = [
+        keys[0]._replace(charge_point_id=charge_point.pk + 1), keys[0]._replace(connector_id=1),
+        keys[0]._replace(id_tag="say"), keys[0]._replace(started_at=started_at + MINUTE),
+        keys[0]._replace(meter_start_wh=2**62),
+    ]  # fmt: skip
+    with tenant_scope(tenants.tenant_a):
+        for key in keys:
+            start(charge_point, id_tag=key.id_tag, timestamp=wire(started_at), connector_id=2, meter_start=-7)
+        ids = Transaction.objects.order_by("pk").values_list("pk", flat=True)
+        known, new_ids = lane_sql.look_up_starts(tenants.tenant_a.pk, [*others, *keys])
+        assert known == dict(zip(keys, ids, strict=True))
+    if connection.vendor == "postgresql":
+        assert list(new_ids) == others
+        assert [*new_ids.values()] == [max(known.values()) + n for n in range(1, 6)]
+    else:
+        assert new_ids == {}
+    with tenant_scope(tenants.tenant_b):
+        assert lane_sql.look_up_starts(tenants.tenant_b.pk, keys)[0] == {}
+
+
+def test_orphan_stop_is_not_taken_for_a_start(tenants: Tenants, charge_point: ChargePoint) -> None:
+    with tenant_scope(tenants.tenant_a):
+        stop(charge_point, 4711, meter_stop=5, id_tag="TAG-1", now=NOW)
+        key = lane_sql.StartKey(charge_point.pk, 0, "TAG-1", NOW, 5)
+        assert lane_sql.look_up_starts(tenants.tenant_a.pk, [key])[0] == {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from datetime import UTC, datetime
@@ -16,6 +17,7 @@ from pytest_django.fixtures import Settings
 
 from stations import dispatch
 from stations.dispatch import InboundCall, Item, Link, Outcome
+from stations.lanes import Lane
 from stations.models import ChargePoint, OcppMessage
 from tenants.models import Tenant
 from tenants.scope import tenant_scope
@@ -106,6 +108,102 @@ async def test_lanes_work_beside_each_other(recorder: Recorder, settings: Settin
     assert len(recorder.threads) == 2
     recorder.go.set()
     await asyncio.gather(*answers)
+
+
+# --- two batches of one lane at the same time -------------------------------------------------------------------------
+class Hands:
+    """Stands for the answering of batches: keeps what is in hand, and lets one go on when the test says so."""
+
+    def __init__(self) -> None:
+        self.began: asyncio.Queue[list[str]] = asyncio.Queue()
+        self.go: dict[str, threading.Event] = {}
+        self._loop = asyncio.get_running_loop()
+
+    def __call__(self, items: list[InboundCall]) -> list[Outcome]:
+        go = threading.Event()
+        names = [item.message_id for item in items]
+        self.go[names[0]] = go
+        self._loop.call_soon_threadsafe(self.began.put_nowait, names)
+        assert go.wait(10)
+        return [Outcome(name) for name in names]
+
+    async def next(self) -> list[str]:
+        return await asyncio.wait_for(self.began.get(), 10)
+
+
+def two_handed(hands: Hands) -> Lane[InboundCall]:
+    return Lane("lane", asyncio.get_running_loop(), hands, threads=2, batch_size=500)
+
+
+async def test_next_batch_begins_while_one_is_in_hand_when_it_is_as_large() -> None:
+    hands = Hands()
+    lane = two_handed(hands)
+    futures = [lane.submit(heartbeat(link_of("CP-0"), 0))]
+    assert await hands.next() == ["0"]
+    futures.append(lane.submit(heartbeat(link_of("CP-1"), 1)))
+    assert await hands.next() == ["1"]
+    # Both are in hand: these wait.
+    futures += [lane.submit(heartbeat(link_of(f"CP-{n}"), n)) for n in range(2, 9)]
+    assert lane.depth == 7
+    hands.go["0"].set()
+    assert await hands.next() == ["2", "3", "4", "5"]
+    hands.go["1"].set()
+    assert (await futures[1]).result == "1"
+    # Three are fewer than the four in hand.
+    assert (lane.depth, hands.began.empty()) == (3, True)
+    futures.append(lane.submit(heartbeat(link_of("CP-9"), 9)))
+    assert await hands.next() == ["6", "7", "8", "9"]
+    hands.go["2"].set()
+    hands.go["6"].set()
+    assert [outcome.result for outcome in await asyncio.gather(*futures)] == [str(n) for n in range(10)]
+
+
+async def test_charge_point_that_is_in_hand_waits_for_its_turn_and_holds_up_nobody() -> None:
+    hands = Hands()
+    lane = two_handed(hands)
+    first = lane.submit(heartbeat(link_of("CP-0"), 0))
+    assert await hands.next() == ["0"]
+    again = lane.submit(heartbeat(link_of("CP-0"), 1))
+    other = lane.submit(heartbeat(link_of("CP-1"), 2))
+    assert await hands.next() == ["2"]
+    hands.go["2"].set()
+    assert (await other).result == "2"
+    assert (lane.depth, first.done()) == (1, False)
+    hands.go["0"].set()
+    assert await hands.next() == ["1"]
+    hands.go["1"].set()
+    assert (await again).result == "1"
+
+
+async def test_whatever_comes_each_has_its_answer_and_each_charge_point_its_order() -> None:
+    chance, pauses, lock = random.Random(1), random.Random(2), threading.Lock()
+    answered: dict[str, list[int]] = {}
+    in_hand: set[str] = set()
+    met: list[str] = []
+
+    def answer(items: list[InboundCall]) -> list[Outcome]:
+        keys = {item.link.lane_key for item in items}
+        with lock:
+            met.extend(keys & in_hand)
+            in_hand.update(keys)
+            pause = pauses.random() / 500
+        threading.Event().wait(pause)
+        with lock:
+            for item in items:
+                answered.setdefault(item.link.lane_key, []).append(int(item.message_id))
+            in_hand.difference_update(keys)
+        return [Outcome(item.message_id) for item in items]
+
+    lane: Lane[InboundCall] = Lane("lane", asyncio.get_running_loop(), answer, threads=3, batch_size=7)
+    futures = []
+    for number in range(2000):
+        futures.append(lane.submit(heartbeat(link_of(f"CP-{chance.randrange(12)}"), number)))
+        if chance.random() < 0.2:
+            await asyncio.sleep(0)
+    outcomes = await asyncio.wait_for(asyncio.gather(*futures), 30)
+    assert [outcome.result for outcome in outcomes] == [str(number) for number in range(2000)]
+    assert all(numbers == sorted(numbers) for numbers in answered.values())
+    assert (lane.depth, met) == (0, [])
 
 
 async def test_charge_point_that_went_away_does_not_hold_up_the_others(recorder: Recorder, settings: Settings) -> None:

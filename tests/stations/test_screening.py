@@ -72,6 +72,8 @@ def test_nobody_with_the_right_password_is_refused(tenant: Tenant) -> None:
     register(tenant)
     register(tenant, "CP-2", password_hash=credentials.hashed(PASSWORD.encode(), generated=False))
     assert reasons(request(), request("CP-2")) == [None, None]
+    # A typed password takes a slow hash, so it cannot be let in with others.
+    assert [one.plain for one in Screen().look_through([request(), request("CP-2")])] == [True, False]
 
 
 def test_wrong_one_is_left_to_be_judged_where_that_takes_a_slow_hash(tenant: Tenant) -> None:

@@ -13,7 +13,8 @@ from django.test.utils import CaptureQueriesContext
 
 from csms.ocppj.payloads import parse_call
 from stations.dispatch import InboundCall, Link, answer_batch
-from stations.models import ChargePoint
+from stations.models import ChargePoint, Command
+from stations.models.command import CommandStatus
 from stations.transactions import start
 from tenants.scope import tenant_scope
 from tests.conftest import Tenants
@@ -85,6 +86,10 @@ def status_notification(stations: Stations, number: int) -> tuple[str, dict[str,
     return "StatusNotification", {"connectorId": number % 3, "status": "Charging", "errorCode": "NoError"}
 
 
+def boot_notification(stations: Stations, number: int) -> tuple[str, dict[str, Any]]:
+    return "BootNotification", {"chargePointVendor": "Acme", "chargePointModel": f"M{number}"}
+
+
 def start_transaction(stations: Stations, number: int) -> tuple[str, dict[str, Any]]:
     at = wire(datetime.now(UTC))
     return "StartTransaction", {"connectorId": 2, "idTag": f"TAG-{number}", "meterStart": 0, "timestamp": at}
@@ -110,13 +115,18 @@ CONSTANT = {
     meter_values: 4,
     # The connectors, one upsert of the latest status, one insert of the history.
     status_notification: 5,
+    # The tenant, the Resets that may be behind it, the update of the charge points, the insert of the boots.
+    boot_notification: 6,
+    # The transactions, whether charging profiles end with them, the update.
+    stop_transaction: 5,
 }
 PER_CALL = {
-    # First the tenant, its id tags with their sites, the connectors, and the upsert of those that are new.
-    start_transaction: (11, 4),
-    # The transaction, and the TxProfiles that end with it.
-    stop_transaction: (5, 2),
-    stop_transaction_with_data: (9, 4),
+    # First the tenant, the id tags with their sites, the connectors and the upsert of those that are new, the starts
+    # repeated, the RemoteStartTransactions behind them, what they supersede, the insert. Then, on SQLite alone, only a
+    # row that is inserted has an id.
+    start_transaction: (11, {"postgresql": 0, "sqlite": 1}),
+    # The id tags with their sites, the insert of the readings; and what is stored already, of each transaction.
+    stop_transaction_with_data: (9, {"postgresql": 1, "sqlite": 1}),
 }
 
 
@@ -132,11 +142,43 @@ def test_number_of_statements_does_not_grow_with_the_batch(
 @pytest.mark.parametrize("size", [1, BATCH])
 @pytest.mark.parametrize(("message", "counts"), PER_CALL.items(), ids=lambda value: getattr(value, "__name__", ""))
 def test_starts_and_stops_cost_a_fixed_number_each(
-    stations: Stations, message: Callable[..., Any], counts: tuple[int, int], size: int
+    stations: Stations, message: Callable[..., Any], counts: tuple[int, dict[str, int]], size: int
 ) -> None:
     first, each_further = counts
     found = statements(stations.batch(size, lambda number: message(stations, number)))
-    assert len(found) == first + each_further * (size - 1), "\n".join(found)
+    assert len(found) == first + each_further[connection.vendor] * (size - 1), "\n".join(found)
+
+
+def test_starts_that_supersede_read_the_last_meter_value_of_each_and_write_all_at_once(stations: Stations) -> None:
+    def on_the_same_connector(number: int) -> tuple[str, dict[str, Any]]:
+        action, payload = start_transaction(stations, number)
+        return action, payload | {"connectorId": 1}
+
+    found = statements(stations.batch(BATCH, on_the_same_connector))
+    inserts = {"postgresql": 1, "sqlite": BATCH}[connection.vendor]
+    assert sum('INSERT INTO "stations_transaction"' in sql for sql in found) == inserts
+    assert sum('UPDATE "stations_transaction"' in sql for sql in found) == 1
+    # No connector is new; the profiles that end are asked for once.
+    assert len(found) == 11 + BATCH + inserts, "\n".join(found)
+
+
+def test_remote_starts_are_tied_to_their_transactions_in_one_statement(stations: Stations) -> None:
+    with tenant_scope(stations.tenant_id):
+        Command.objects.bulk_create(
+            Command(
+                tenant_id=stations.tenant_id, charge_point=row, action="RemoteStartTransaction",
+                payload={"idTag": f"TAG-{number}", "connectorId": 2}, status=CommandStatus.SENT,
+                created_at=stations.now, sent_at=stations.now, expires_at=stations.now,
+            )
+            for number, row in enumerate(stations.rows)
+        )  # fmt: skip
+    found = statements(stations.batch(BATCH, lambda number: start_transaction(stations, number)))
+    first, each_further = PER_CALL[start_transaction]
+    assert len(found) == first + 1 + each_further[connection.vendor] * (BATCH - 1), "\n".join(found)
+    with tenant_scope(stations.tenant_id):
+        for command in Command.objects.prefetch_related("started_transactions"):
+            (tx,) = command.started_transactions.all()
+            assert (tx.charge_point_id, command.effect) == (command.charge_point_id, {"transaction": tx.pk})
 
 
 def test_sign_of_life_that_is_due_costs_one_statement_for_the_whole_batch(stations: Stations) -> None:

@@ -31,7 +31,8 @@ class Side:
         return FakeChargePoint(self.server.ws_url(self.slug), identity, password=password or self.password)
 
 
-@pytest.fixture(scope="module")
+# Of the session, as the server: a worker may come back to this module for tests that it took over from another.
+@pytest.fixture(scope="session")
 def tenant_keys(csms_server: CsmsServer) -> dict[str, str]:
     return {slug: csms_server.create_tenant(slug)["api_key"] for slug in ("isolated-a", "isolated-b")}
 

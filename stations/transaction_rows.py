@@ -1,0 +1,147 @@
+"""The transactions that the calls of one batch ask for, looked up once for all of them.
+
+Context: a depot that starts at once sends a StartTransaction from every charge point, and a look-up or an INSERT each
+costs more than all else that answering it takes.
+Choice: the lane announces what the starts and stops of its batch are about; the first that asks has it looked up for
+all. Each row is one instance, so that a call sees what the one before it in the batch has changed. New transactions get
+their ids with that look-up where the database can hand them out, and are written in one statement.
+Consequence: the database does not have them until `write`; what asks it about transactions calls Batch.flush_facts
+first. What was not announced, as in a shell, is looked up when it is asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from django.db import connection
+
+from stations import lane_sql
+from stations.bulk import insert_rows
+from stations.lane_sql import StartKey
+from stations.models import InstalledProfile, Transaction
+
+COLUMNS = tuple(str(field.column) for field in Transaction._meta.concrete_fields)
+# More open transactions than this at the charge points of a batch: somebody repeats what is refused, and the others
+# shall not read it all.
+MANY_OPEN = 1000
+
+
+class TransactionRows:
+    """Transactions of one tenant, by id, by the request that opened them, and by the charge point that they run at."""
+
+    def __init__(self, tenant_id: int) -> None:
+        self._tenant_id = tenant_id
+        self._rows: dict[int, Transaction | None] = {}
+        # In their order, so that a later start has a higher id.
+        self._announced: dict[StartKey, None] = {}
+        self._starts: dict[StartKey, Transaction | None] = {}
+        self._new_ids: dict[StartKey, int] = {}
+        self._new: list[Transaction] = []
+        self._starting: set[int] = set()
+        self._open: dict[int, list[Transaction]] = {}
+        self._stopping: set[int] = set()
+        self._with_profiles: dict[int, bool] = {}
+
+    # --- announced ----------------------------------------------------------------------------------------------------
+    def announce_start(self, key: StartKey | None, charge_point_id: int) -> None:
+        """A StartTransaction follows; `key` is None when it has no time to recognise it by."""
+        self._starting.add(charge_point_id)
+        if key is not None:
+            self._announced[key] = None
+
+    def announce_stop(self, charge_point_id: int) -> None:
+        self._stopping.add(charge_point_id)
+
+    # --- by id --------------------------------------------------------------------------------------------------------
+    def load(self, ids: Iterable[int]) -> None:
+        missing = set(ids) - self._rows.keys()
+        if missing:
+            self._rows |= dict.fromkeys(missing)
+            for row in Transaction.objects.filter(pk__in=missing):
+                self._rows[row.pk] = row
+
+    def get(self, transaction_id: int, charge_point_id: int) -> Transaction | None:
+        """The transaction of this id, if it is one of this charge point."""
+        self.load([transaction_id])
+        tx = self._rows[transaction_id]
+        return tx if tx is not None and tx.charge_point_id == charge_point_id else None
+
+    def known(self, transaction_id: int) -> Transaction | None:
+        """The transaction of this id if the batch has it, without a look-up."""
+        return self._rows.get(transaction_id)
+
+    def instance(self, tx: Transaction) -> Transaction:
+        """The batch's instance of this row, which has just been read; from now on this one if it has none."""
+        known = self._rows.get(tx.pk)
+        if known is None:
+            self._rows[tx.pk] = known = tx
+        return known
+
+    # --- by the request that opened it --------------------------------------------------------------------------------
+    def started_by(self, key: StartKey) -> Transaction | None:
+        """The transaction that a StartTransaction with these words has opened before, also earlier in the batch."""
+        if key not in self._starts:
+            asked = [one for one in self._announced | {key: None} if one not in self._starts]
+            known, new_ids = lane_sql.look_up_starts(self._tenant_id, asked)
+            self._new_ids |= new_ids
+            self.load(known.values())
+            self._starts |= {key: self._rows[known[key]] if key in known else None for key in asked}
+        return self._starts[key]
+
+    def insert(self, tx: Transaction, key: StartKey | None) -> None:
+        """Give a new transaction its id and have it written; `key` is that of its StartTransaction, if it has one."""
+        new_id = None if key is None else self._new_ids.pop(key, None)
+        if new_id is None:
+            tx.save(force_insert=True)
+        else:
+            tx.pk, tx.tenant_id = new_id, self._tenant_id
+            tx._state.adding, tx._state.db = False, connection.alias
+            self._new.append(tx)
+        self._rows[tx.pk] = tx
+        if key is not None:
+            self._starts[key] = tx
+        if tx.charge_point_id in self._open:
+            self._open[tx.charge_point_id].append(tx)
+
+    def write(self) -> None:
+        """Insert what is new. IntegrityError, with the COMMIT at the latest, when somebody else has just done so."""
+        rows = [tuple(getattr(tx, column) for column in COLUMNS) for tx in self._new]
+        insert_rows(Transaction, COLUMNS, rows, strict=True)
+        self._new = []
+
+    # --- by charge point ----------------------------------------------------------------------------------------------
+    def running(self, charge_point_id: int, connector_id: int, before: datetime) -> list[Transaction]:
+        """What is open on the connector and began before `before`."""
+        if charge_point_id not in self._open:
+            self._load_open(charge_point_id)
+        return [
+            tx
+            for tx in self._open[charge_point_id]
+            if tx.connector_id == connector_id and tx.stopped_at is None and tx.started_at < before
+        ]
+
+    def _load_open(self, charge_point_id: int) -> None:
+        asked = (self._starting | {charge_point_id}) - self._open.keys()
+        rows = list(Transaction.objects.open().filter(charge_point_id__in=asked)[: MANY_OPEN + 1])
+        if len(rows) > MANY_OPEN:
+            # Each that asks has its own read from now on.
+            self._starting, asked = set(), {charge_point_id}
+            rows = list(Transaction.objects.open().filter(charge_point_id=charge_point_id))
+        self._open |= {asked_id: [] for asked_id in asked}
+        for row in rows:
+            self._open[row.charge_point_id].append(self.instance(row))
+            # A start may end it.
+            self._stopping.add(row.charge_point_id)
+
+    def has_profiles(self, charge_point_id: int) -> bool:
+        """Whether there is any charging profile to drop when a transaction of this charge point ends."""
+        if charge_point_id not in self._with_profiles:
+            asked = (self._stopping | {charge_point_id}) - self._with_profiles.keys()
+            rows = InstalledProfile.objects.filter(charge_point_id__in=asked)
+            having = set(rows.order_by().values_list("charge_point_id", flat=True).distinct())
+            self._with_profiles |= {asked_id: asked_id in having for asked_id in asked}
+        return self._with_profiles[charge_point_id]
+
+    def note_profile(self, charge_point_id: int) -> None:
+        self._with_profiles[charge_point_id] = True
