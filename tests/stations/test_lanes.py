@@ -62,7 +62,7 @@ def recorder(monkeypatch: pytest.MonkeyPatch) -> Iterator[Recorder]:
 
 
 async def test_what_arrives_during_a_batch_is_for_the_next_ones(recorder: Recorder, settings: Settings) -> None:
-    settings.CSMS_LANES = 1
+    settings.CSMS_LANES = settings.CSMS_LANE_THREADS = 1
     answers = [asyncio.ensure_future(dispatch.answer(heartbeat(link_of("CP-1"))))]
     await recorder.batch_began()
     answers += [asyncio.ensure_future(dispatch.answer(heartbeat(link_of(f"CP-{n}"), n))) for n in range(1, 21)]
@@ -76,7 +76,7 @@ async def test_what_arrives_during_a_batch_is_for_the_next_ones(recorder: Record
 
 
 async def test_batch_has_a_limit(recorder: Recorder, settings: Settings) -> None:
-    settings.CSMS_LANES, settings.CSMS_LANE_BATCH_SIZE = 1, 8
+    settings.CSMS_LANES, settings.CSMS_LANE_THREADS, settings.CSMS_LANE_BATCH_SIZE = 1, 1, 8
     answers = [asyncio.ensure_future(dispatch.answer(heartbeat(link_of("CP-1"))))]
     await recorder.batch_began()
     answers += [asyncio.ensure_future(dispatch.answer(heartbeat(link_of("CP-1"), n))) for n in range(1, 21)]
@@ -207,7 +207,7 @@ async def test_whatever_comes_each_has_its_answer_and_each_charge_point_its_orde
 
 
 async def test_charge_point_that_went_away_does_not_hold_up_the_others(recorder: Recorder, settings: Settings) -> None:
-    settings.CSMS_LANES = 1
+    settings.CSMS_LANES = settings.CSMS_LANE_THREADS = 1
     gone = asyncio.ensure_future(dispatch.answer(heartbeat(link_of("CP-1"))))
     await recorder.batch_began()
     staying = asyncio.ensure_future(dispatch.answer(heartbeat(link_of("CP-2"), 2)))

@@ -19,7 +19,7 @@ def test_nobody_with_the_right_password_is_refused_while_passwords_are_guessed(
     new_csms_server: Callable[..., CsmsServer], tmp_path: Path
 ) -> None:
     plan = flood.Plan(
-        per_second=300, seconds=1.5, rounds=1, addresses=3, stations=10, authorize_seconds=0.5, meter_values_seconds=5
+        per_second=300, seconds=2.5, rounds=1, addresses=3, stations=10, authorize_seconds=0.5, meter_values_seconds=5
     )
     result = flood.drill(plan, new_csms_server().database_url, tmp_path, print)
     assert result.refused == []
@@ -29,8 +29,9 @@ def test_nobody_with_the_right_password_is_refused_while_passwords_are_guessed(
     statuses = report["statuses"]
     assert sum(statuses.values()) == report["sent"]
     assert set(statuses) <= {"401", "429", "503", "0"}
-    # The limit of three addresses is soon reached, and the rest costs next to nothing.
-    assert statuses["401"] <= 3 * 100 + 64
+    # The limit of three addresses is soon reached, and the rest costs next to nothing. A window may end meanwhile.
+    assert statuses["401"] <= 2 * 3 * 100 + 64
+    assert statuses["429"] > 0
 
 
 @pytest.mark.parametrize("addresses", ["0", "65001"])
