@@ -102,5 +102,10 @@ def _print(results: list[Result]) -> None:
     for result in results:
         for violation in result.violations:
             console.print(f"{result.drill}: {violation}")
-    broken = any(result.violations for result in results)
-    console.print("PROMISES BROKEN." if broken else "No promise broken.")
+    skipped = [result.drill for result in results if result.skipped]
+    if any(result.violations for result in results):
+        console.print("PROMISES BROKEN.")
+    elif len(skipped) < len(results):
+        console.print("No promise broken.")
+    if skipped:
+        console.print(f"Not tried: {', '.join(skipped)}.")
