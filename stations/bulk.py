@@ -37,8 +37,7 @@ def insert_rows(
     if connection.vendor == "postgresql":
         database: Any = connection
         statement, kinds = _on_postgresql(model, columns, strict)
-        arrays = [as_array(kind, values) for kind, values in zip(kinds, zip(*rows, strict=True), strict=True)]
-        database.tell((statement, arrays))
+        database.tell((statement, as_arrays(kinds, rows)))
     else:
         with connection.cursor() as cursor:
             cursor.executemany(_on_sqlite(model, columns, strict), [tuple(map(_sqlite_value, row)) for row in rows])
@@ -62,8 +61,7 @@ def update_rows(
     if connection.vendor == "postgresql":
         database: Any = connection
         statement, kinds = _update_on_postgresql(model, columns, unless_changed)
-        arrays = [as_array(kind, values) for kind, values in zip(kinds, zip(*rows, strict=True), strict=True)]
-        database.tell((statement, arrays))
+        database.tell((statement, as_arrays(kinds, rows)))
     else:
         tenant_id = current_tenant_id()
         sql, json = _update_on_sqlite(model, columns, unless_changed)
@@ -75,6 +73,11 @@ def update_rows(
             changes.append((*map(_sqlite_value, set_to), row_id, tenant_id, *map(_sqlite_value, found)))
         with connection.cursor() as cursor:
             cursor.executemany(sql, changes)
+
+
+def as_arrays(kinds: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> list[str]:
+    """The columns of `rows`, each as an array of its kind (as_array)."""
+    return [as_array(kind, values) for kind, values in zip(kinds, zip(*rows, strict=True), strict=True)]
 
 
 def as_array(kind: str, values: Iterable[Any]) -> str:

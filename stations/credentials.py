@@ -77,6 +77,13 @@ def matches(stored: str, presented: bytes, *, accept_hexadecimal: bool) -> bool:
     return which([stored], presented, accept_hexadecimal=accept_hexadecimal) is not None
 
 
+def _candidates(presented: bytes, accept_hexadecimal: bool) -> list[bytes]:
+    """What may have been meant: the bytes themselves, and those whose hexadecimal digits they are."""
+    if accept_hexadecimal and HEXADECIMAL.match(presented) and len(presented) % 2 == 0:
+        return [presented, bytes.fromhex(presented.decode())]
+    return [presented]
+
+
 def quickly(stored: str, presented: bytes, *, accept_hexadecimal: bool = True) -> bool | None:
     """Whether `presented`, or the bytes whose hexadecimal digits it is, is the password behind `stored`; None when that
     takes a slow hash to tell."""
@@ -84,9 +91,7 @@ def quickly(stored: str, presented: bytes, *, accept_hexadecimal: bool = True) -
     if scheme != "sha256":
         return None
     salt, _, digest = rest.partition("$")
-    candidates = [presented]
-    if accept_hexadecimal and HEXADECIMAL.match(presented) and len(presented) % 2 == 0:
-        candidates.append(bytes.fromhex(presented.decode()))
+    candidates = _candidates(presented, accept_hexadecimal)
     return any(
         hmac.compare_digest(_digest(scheme, bytes.fromhex(salt), candidate), bytes.fromhex(digest))
         for candidate in candidates
@@ -95,9 +100,7 @@ def quickly(stored: str, presented: bytes, *, accept_hexadecimal: bool = True) -
 
 def which(stored: Sequence[str], presented: bytes, *, accept_hexadecimal: bool) -> int | None:
     """The index of the first of `stored` that `presented` is the password of; None when it is none of them."""
-    candidates = [presented]
-    if accept_hexadecimal and HEXADECIMAL.match(presented) and len(presented) % 2 == 0:
-        candidates.append(bytes.fromhex(presented.decode()))
+    candidates = _candidates(presented, accept_hexadecimal)
     slow = False
     for index, one in enumerate(stored or [""]):
         scheme, salt, digest = (one or NOBODY).split("$")

@@ -10,7 +10,7 @@ models define; a test compares them.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
@@ -19,7 +19,7 @@ import orjson
 from django.db import connection
 from django.db.models.base import ModelState
 
-from stations.bulk import as_array
+from stations.bulk import as_array, as_arrays
 from stations.models import ChargePoint
 from stations.models.charge_point import LANE_COLUMNS
 from tenants.postgresql.exchange import Statement
@@ -80,15 +80,11 @@ def look_up(
 def _read_postgresql(tenant_id: int, charge_point_ids: Collection[int], transaction_ids: Collection[int]) -> Any:
     database: Any = connection
     tenant = str(tenant_id)
-    steps = [(_ASK_CHARGE_POINTS, (tenant, _array(charge_point_ids)))]
+    steps = [(_ASK_CHARGE_POINTS, (tenant, as_array("plain", charge_point_ids)))]
     if transaction_ids:
-        steps.append((_ASK_OWNERS, (tenant, _array(transaction_ids))))
+        steps.append((_ASK_OWNERS, (tenant, as_array("plain", transaction_ids))))
     charge_points, *owners = database.ask(*steps)
     return charge_points, owners[0] if owners else ()
-
-
-def _array(ids: Iterable[int]) -> str:
-    return f"{{{','.join(map(str, ids))}}}"
 
 
 def _read_sqlite(tenant_id: int, charge_point_ids: Collection[int], transaction_ids: Collection[int]) -> Any:
@@ -111,8 +107,7 @@ def look_up_starts(tenant_id: int, keys: Sequence[StartKey]) -> tuple[dict[Start
     if connection.vendor == "postgresql":
         database: Any = connection
         kinds = ("plain", "plain", "text", "text", "plain")
-        columns = [as_array(kind, values) for kind, values in zip(kinds, zip(*keys, strict=True), strict=True)]
-        (rows,) = database.ask((_ASK_STARTS, (*columns, str(tenant_id))))
+        (rows,) = database.ask((_ASK_STARTS, (*as_arrays(kinds, keys), str(tenant_id))))
     else:
         adapt = connection.ops.adapt_datetimefield_value
         asked = [(*key[:3], adapt(key.started_at), key.meter_start_wh) for key in keys]

@@ -16,6 +16,7 @@ import orjson
 from django.db import connection, transaction
 
 from stations import commands, connection_attempts, lane_sql, passwords, rivals, security_profiles
+from stations.bulk import as_array
 from stations.certificates import presented
 from stations.models import ChargePoint, Command
 from stations.models.charge_point import SecurityProfile
@@ -107,7 +108,7 @@ def _raise_generations(arrivals: Sequence[Arrival], owner: str, now: datetime) -
         database: Any = connection
         come = orjson.dumps([{"id": pk, "address": address} for pk, address in addresses]).decode()
         at = now.isoformat()
-        (raised,) = database.ask((_RAISE, (come, str(tenant_id), f"{{{','.join(map(str, ids))}}}", owner, at, at)))
+        (raised,) = database.ask((_RAISE, (come, str(tenant_id), as_array("plain", ids), owner, at, at)))
         return dict(raised)
     stored = connection.ops.adapt_datetimefield_value(now)
     with connection.cursor() as cursor:
