@@ -57,6 +57,8 @@ class Connection(Protocol):
 
     def ring(self) -> None: ...
 
+    def outlived(self) -> None: ...
+
     async def close_for_restart(self) -> None: ...
 
     @property
@@ -79,6 +81,8 @@ class Process:
     id: str = field(default_factory=lambda: str(uuid4()))
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     connections: dict[tuple[int, int], Connection] = field(default_factory=dict)
+    # The highest generation here of each charge point.
+    newest: dict[int, int] = field(default_factory=dict)
     handshakes: ThreadPoolExecutor = field(
         default_factory=lambda: ThreadPoolExecutor(
             HANDSHAKE_THREADS, thread_name_prefix="handshake", initializer=affinity.roam
@@ -106,14 +110,25 @@ def process_id() -> str:
 
 
 def add(link: Link, connection: Connection) -> None:
-    _process().connections[link.charge_point_id, link.generation] = connection
+    """Count a connection in. Where its charge point has two of this process, the older is told: the doorbell that says
+    so to other processes may have rung before the older one listened."""
+    process = _process()
+    pk, generation = link.charge_point_id, link.generation
+    process.connections[pk, generation] = connection
     counting.connected(link.tenant_id)
+    rival = process.newest.get(pk, generation)
+    process.newest[pk] = max(rival, generation)
+    older = process.connections.get((pk, min(rival, generation)))
+    if rival != generation and older is not None:
+        older.outlived()
 
 
 def remove(link: Link, connection: Connection) -> None:
     process = _process()
     if process.connections.pop((link.charge_point_id, link.generation), None) is not None:
         counting.disconnected(link.tenant_id)
+    if process.newest.get(link.charge_point_id) == link.generation:
+        del process.newest[link.charge_point_id]
     if not process.connections:
         process.emptied.set()
 
@@ -174,7 +189,7 @@ async def _housekeeping(process: Process) -> None:
 
 
 def _report_and_look(process: Process, held: set[tuple[int, int]]) -> set[int]:
-    """Report the process alive, set right whose sockets it has; gives the charge points with open commands."""
+    """Report the process alive, set right whose sockets it has; gives the charge points to be rung."""
     now = datetime.now(UTC)
     with platform_scope():
         ServerProcess.objects.update_or_create(
@@ -187,9 +202,9 @@ def _report_and_look(process: Process, held: set[tuple[int, int]]) -> set[int]:
                 "pid": os.getpid(),
             },
         )
-        _compare(process, held, now)
+        differing = _compare(process, held, now)
         # Also what is sent: unless its answer is awaited here, nobody awaits it (commands.take_next).
-        return set(
+        return differing | set(
             Command.objects.filter(
                 status__in=OPEN_STATUSES, charge_point__connection_owner=process.id, charge_point__connected=True
             )
@@ -199,11 +214,14 @@ def _report_and_look(process: Process, held: set[tuple[int, int]]) -> set[int]:
         )
 
 
-def _compare(process: Process, held: set[tuple[int, int]], now: datetime) -> None:
-    """Make the rows say of this process's charge points what its sockets say; `held` has their ids and generations."""
+def _compare(process: Process, held: set[tuple[int, int]], now: datetime) -> set[int]:
+    """Make the rows say of this process's charge points what its sockets say; `held` has their ids and generations.
+
+    Gives the charge points whose sockets here have to find out for themselves: a newer one may be elsewhere.
+    """
     shown_here = ChargePoint.objects.filter(connection_owner=process.id, connected=True).order_by()
     if not process.suspects and shown_here.count() == len(held):
-        return
+        return set()
     shown = set(shown_here.values_list("pk", "connection_generation"))
     differing = shown ^ held
     certain, process.suspects = differing & process.suspects, differing - process.suspects
@@ -217,6 +235,7 @@ def _compare(process: Process, held: set[tuple[int, int]], now: datetime) -> Non
         rows = ChargePoint.objects.filter(pk__in=[pk for pk, _ in chunk], connected=False).order_by()
         ours = set(rows.values_list("pk", "connection_generation")) & set(chunk)
         rows.filter(pk__in=[pk for pk, _ in ours]).update(connected=True, connection_owner=process.id)
+    return {pk for pk, _ in certain & held}
 
 
 def forget_dead_processes(now: datetime) -> int:

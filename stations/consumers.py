@@ -45,6 +45,7 @@ class ChargePointConsumer(AsyncConsumer):
     session: Session
     link: dispatch.Link
     _open = False
+    _accepted = False
     _pace: Pace | None = None
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -106,7 +107,7 @@ class ChargePointConsumer(AsyncConsumer):
         self._pumping = asyncio.Lock()
         self._timer: asyncio.TimerHandle | None = None
         self._may_pump = not decision.has_commands
-        self._closing = False
+        self._closing: int | None = None
         self._sent_at: datetime | None = None
         self._noted: set[tuple[str, str]] = set()
         self._logged: asyncio.Future[dispatch.Outcome] | None = None
@@ -114,6 +115,10 @@ class ChargePointConsumer(AsyncConsumer):
         await self.channel_layer.group_add(commands.group_name(self.link.charge_point_id), self.channel_name)
         connections.add(self.link, self)
         await self.send({"type": "websocket.accept", "subprotocol": decision.subprotocol})
+        self._accepted = True
+        if self._closing is not None:
+            await self._send_close(self._closing)
+            return
         if decision.has_commands:
             asyncio.get_running_loop().call_later(FIRST_FRAME_SECONDS, self._first_frame_is_over)
 
@@ -129,7 +134,7 @@ class ChargePointConsumer(AsyncConsumer):
 
     # --- frames in ---------------------------------------------------------------------------------------------------
     async def websocket_receive(self, message: dict[str, Any]) -> None:
-        if self._closing:
+        if self._closing is not None:
             return  # An answer could not be sent any more; the charge point repeats the frame on its next connection.
         text = message.get("text")
         frame: str | bytes = text if text is not None else message.get("bytes") or b""
@@ -245,7 +250,8 @@ class ChargePointConsumer(AsyncConsumer):
     async def _pump(self) -> None:
         """Send the next command, if none is outstanding. The lock: doorbell, answer and time-out all come here."""
         async with self._pumping:
-            if not self._open or self._closing or not self._may_pump or self.session.outstanding is not None:
+            over = not self._open or self._closing is not None
+            if over or not self._may_pump or self.session.outstanding is not None:
                 return
             if connections.draining():
                 return  # Whoever has the charge point next sends it, and is there for the answer.
@@ -310,13 +316,17 @@ class ChargePointConsumer(AsyncConsumer):
 
     def ring(self) -> None:
         """As the doorbell, from within the process. Not awaited: the frame being answered comes first."""
-        if self._open and not self._closing:
+        if self._open and self._closing is None:
             self._spawn(self._pump)
 
     async def charge_point_superseded(self, message: dict[str, Any]) -> None:
         """A newer connection of this charge point was accepted."""
         if self._open and message["generation"] > self.link.generation:
             await self._close(NORMAL_CLOSURE)
+
+    def outlived(self) -> None:
+        """As the doorbell, from within the process."""
+        self._spawn(partial(self._close, NORMAL_CLOSURE))
 
     async def close_for_restart(self) -> None:
         """The server is stopping; the charge point will come back to another process or the next one."""
@@ -334,10 +344,15 @@ class ChargePointConsumer(AsyncConsumer):
 
     # --- the end -----------------------------------------------------------------------------------------------------
     async def _close(self, code: int) -> None:
-        if not self._closing:
-            self._closing = True
-            with suppress(OSError):  # The line is lost already.
-                await self.send({"type": "websocket.close", "code": code})
+        """Close for `code`, once the handshake is answered: before that a close would be a refusal, HTTP 403."""
+        if self._closing is None:
+            self._closing = code
+            if self._accepted:
+                await self._send_close(code)
+
+    async def _send_close(self, code: int) -> None:
+        with suppress(OSError):  # The line is lost already.
+            await self.send({"type": "websocket.close", "code": code})
 
     async def websocket_disconnect(self, message: dict[str, Any]) -> None:
         await self._leave()

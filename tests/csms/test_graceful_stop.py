@@ -229,6 +229,8 @@ class Leaving:
 
     def ring(self) -> None: ...
 
+    def outlived(self) -> None: ...
+
     async def close_for_restart(self) -> None:
         self.closed_at = time.monotonic()
         process = connections._process()

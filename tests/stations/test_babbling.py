@@ -21,8 +21,8 @@ class Connected(ChargePointConsumer):
         self.session = Session()
         self.link = dispatch.Link(1, 1, 1, "1.1")
         self.sent: list[dict[str, Any]] = []
-        self._open = True
-        self._closing = False
+        self._open = self._accepted = True
+        self._closing = None
         self._logged = None
         self._tasks = set()
 

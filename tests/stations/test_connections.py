@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from stations import connections
+from stations import connections, dispatch
 from stations.models import ChargePoint, ServerProcess
 from tenants.models import Tenant
 from tenants.scope import platform_scope
@@ -25,9 +25,9 @@ def charge_point(identity: str, owner: str = "", generation: int = 1) -> ChargeP
     )
 
 
-def look(process: connections.Process, *held: ChargePoint) -> None:
+def look(process: connections.Process, *held: ChargePoint) -> set[int]:
     with platform_scope():
-        connections._compare(process, {(each.pk, each.connection_generation) for each in held}, NOW)
+        return connections._compare(process, {(each.pk, each.connection_generation) for each in held}, NOW)
 
 
 def state(row: ChargePoint) -> tuple[bool, str]:
@@ -67,9 +67,37 @@ class TestCompare:
     ) -> None:
         moved = charge_point("MOVED", "another-process", generation=2)
         old = ChargePoint(pk=moved.pk, connection_generation=1)
-        for _ in range(3):
-            look(process, old)
+        # It is rung at the second look, and finds that it is over.
+        assert [look(process, old) for _ in range(3)] == [set(), {moved.pk}, set()]
         assert state(moved) == (True, "another-process")
+
+
+class Socket:
+    """A connection as this process keeps it."""
+
+    answering = asking = over = False
+
+    def ring(self) -> None: ...
+
+    def outlived(self) -> None:
+        self.over = True
+
+    async def close_for_restart(self) -> None: ...
+
+
+class TestAdd:
+    @pytest.mark.parametrize("order", [(1, 2), (2, 1)])
+    async def test_of_two_of_one_charge_point_the_older_is_told_whichever_came_to_be_known_first(
+        self, order: tuple[int, int]
+    ) -> None:
+        links = {generation: dispatch.Link(1, 7, generation, "alpha/CP-7") for generation in order}
+        sockets = {generation: Socket() for generation in order}
+        for generation in order:
+            connections.add(links[generation], sockets[generation])
+        assert (sockets[1].over, sockets[2].over) == (True, False)
+        for generation in order:
+            connections.remove(links[generation], sockets[generation])
+        assert connections._process().newest == {}
 
 
 class TestForgetDeadProcesses:

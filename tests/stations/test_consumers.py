@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
+from unittest.mock import AsyncMock
 
 import pytest
 from websockets.exceptions import ConnectionClosed
 
 from csms.ocppj.session import Session
-from stations import dispatch
+from stations import connections, dispatch, doorkeeper, handshake
 from stations.consumers import ChargePointConsumer
 from tests.conftest import Csms, LiveTenant
 from tests.fake_charge_point import ConnectionRefused, FakeChargePoint, timestamp
@@ -107,7 +109,7 @@ async def test_sweep_does_not_overtake_a_boot_that_may_come(monkeypatch: pytest.
     consumer = ChargePointConsumer()
     consumer.link, consumer.session = dispatch.Link(1, 1, 1, "alpha/CP-1"), Session()
     # As after a handshake that found commands waiting.
-    consumer._open, consumer._closing, consumer._may_pump = True, False, False
+    consumer._open, consumer._closing, consumer._may_pump = True, None, False
     consumer._pumping, consumer._timer, consumer._tasks = asyncio.Lock(), None, set()
     consumer.ring()
     await asyncio.gather(*consumer._tasks)
@@ -255,6 +257,43 @@ async def test_storm_of_reconnects_leaves_one_open_socket_that_works(patient: Cs
     assert {one.closed.code for one in storm if one.closed is not None} == {1000}
     await survivor.close()
     await until_disconnected(patient, cp.identity)
+
+
+@pytest.mark.parametrize(
+    ("over", "code"),
+    [
+        (lambda consumer: consumer.charge_point_superseded({"generation": 2}), 1000),
+        (lambda consumer: consumer.close_for_restart(), 1012),
+    ],
+)
+async def test_connection_that_is_over_before_its_handshake_is_answered_is_no_refusal(
+    monkeypatch: pytest.MonkeyPatch, over: Callable[[ChargePointConsumer], Awaitable[None]], code: int
+) -> None:
+    """A close before the accept would be an HTTP 403 to a charge point whose password was right."""
+    link = dispatch.Link(1, 1, 1, "alpha/CP-1")
+
+    class Layer:
+        async def group_add(self, group: str, channel: str) -> None:
+            await over(consumer)
+
+    async def decide(request: Any) -> handshake.Accepted:
+        return handshake.Accepted(link, "ocpp1.6", False, 30, has_commands=False)
+
+    monkeypatch.setattr(connections, "start_housekeeping", lambda: None)
+    monkeypatch.setattr(doorkeeper, "of_this_loop", lambda: SimpleNamespace(decide=decide))
+    sent: list[dict[str, Any]] = []
+    consumer = ChargePointConsumer()
+    consumer.scope = {"type": "websocket", "path": "/ocpp/alpha/CP-1", "headers": [], "client": ("127.0.0.1", 1)}
+    consumer.channel_layer, consumer.channel_name = Layer(), "here"
+    consumer.base_send = AsyncMock(side_effect=sent.append)
+
+    await consumer.websocket_connect({"type": "websocket.connect"})
+
+    connections.remove(link, consumer)
+    assert sent == [
+        {"type": "websocket.accept", "subprotocol": "ocpp1.6"},
+        {"type": "websocket.close", "code": code},
+    ]
 
 
 # --- frames -----------------------------------------------------------------------------------------------------------
