@@ -8,7 +8,7 @@ Consequence: the caller gives values that are already right for the database, an
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from functools import cache
 from typing import Any
@@ -16,10 +16,17 @@ from typing import Any
 from django.db import connection, models
 
 from csms.ocppj.frames import dumps
+from tenants.postgresql.arrays import Kind, as_array
 from tenants.postgresql.exchange import Statement
 from tenants.scope import current_tenant_id
 
-_PLAIN = (models.IntegerField, models.FloatField, models.DecimalField, models.BooleanField)
+_KINDS: tuple[tuple[Any, Kind], ...] = (
+    ((models.IntegerField, models.FloatField, models.DecimalField, models.BooleanField), "plain"),
+    (models.DateTimeField, "time"),
+    (models.JSONField, "json"),
+    (models.TextField, "text"),
+    (models.CharField, "varchar"),
+)
 
 
 def insert_rows(
@@ -75,29 +82,12 @@ def update_rows(
             cursor.executemany(sql, changes)
 
 
-def as_arrays(kinds: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> list[str]:
-    """The columns of `rows`, each as an array of its kind (as_array)."""
-    return [as_array(kind, values) for kind, values in zip(kinds, zip(*rows, strict=True), strict=True)]
-
-
-def as_array(kind: str, values: Iterable[Any]) -> str:
-    """A column as PostgreSQL writes an array: texts and JSON in quotes, nothing else has a character for them.
-
-    `kind` is `text`, `json` or `plain`: what needs no quotes, as numbers.
-    """
-    if kind == "plain":
-        elements = ["NULL" if value is None else str(value) for value in values]
-    else:
-        if kind == "json":
-            values = [None if value is None else dumps(value) for value in values]
-        elements = ["NULL" if value is None else f'"{_escaped(str(value))}"' for value in values]
-    return f"{{{','.join(elements)}}}"
-
-
-def _escaped(text: str) -> str:
-    if "\\" in text:
-        text = text.replace("\\", "\\\\")
-    return text.replace('"', '\\"') if '"' in text else text
+def as_arrays(kinds: Sequence[Kind], rows: Sequence[tuple[Any, ...]]) -> list[str | bytes]:
+    """The columns of `rows`, each as an array of its kind; of `json` the rows have the values, not their texts."""
+    return [
+        as_array(kind, values if kind != "json" else [None if value is None else dumps(value) for value in values])
+        for kind, values in zip(kinds, zip(*rows, strict=True), strict=True)
+    ]
 
 
 def _sqlite_value(value: Any) -> Any:
@@ -114,31 +104,39 @@ def _field(model: type[models.Model], column: str) -> models.Field[Any, Any]:
 
 
 @cache
-def _on_postgresql(model: type[models.Model], columns: tuple[str, ...], strict: bool) -> tuple[Statement, list[str]]:
-    """The statement, and of each column how its values are written: as `json`, `plain` (no quotes), or `text`."""
+def _on_postgresql(model: type[models.Model], columns: tuple[str, ...], strict: bool) -> tuple[Statement, list[Kind]]:
+    """The statement, and of each column how its values are written."""
     fields = [_field(model, column) for column in columns]
     arrays = ", ".join(f"%s::{field.rel_db_type(connection)}[]" for field in fields)
     target = _insert(model, columns)
-    statement = Statement(f"{target} SELECT * FROM unnest({arrays}){_on_conflict(strict)}")  # noqa: S608 - names of ours
+    statement = Statement(f"{target} SELECT * FROM unnest({arrays}){_on_conflict(model, strict)}")  # noqa: S608 - names of ours
     return statement, [_kind(field) for field in fields]
 
 
-def _kind(field: models.Field[Any, Any]) -> str:
+def _kind(field: models.Field[Any, Any]) -> Kind:
     if isinstance(field, models.ForeignKey):
         return _kind(field.target_field)
-    if isinstance(field, models.JSONField):
-        return "json"
-    return "plain" if isinstance(field, _PLAIN) else "text"
+    return next((kind for fields, kind in _KINDS if isinstance(field, fields)), "quoted")
 
 
 @cache
 def _on_sqlite(model: type[models.Model], columns: tuple[str, ...], strict: bool) -> str:
     places = ", ".join(["%s"] * len(columns))
-    return f"{_insert(model, columns)} VALUES ({places}){_on_conflict(strict)}"
+    return f"{_insert(model, columns)} VALUES ({places}){_on_conflict(model, strict)}"
 
 
-def _on_conflict(strict: bool) -> str:
-    return "" if strict else " ON CONFLICT DO NOTHING"
+def _on_conflict(model: type[models.Model], strict: bool) -> str:
+    """What is to happen with a row that is there already. Every unique index that may have it costs a search, and on
+    PostgreSQL the row is written in two steps: none is named that cannot have it, the key least of all."""
+    constraints = [each for each in model._meta.constraints if isinstance(each, models.UniqueConstraint)]
+    others = any(field.unique for field in model._meta.concrete_fields if not field.primary_key)
+    if strict or not (constraints or others or model._meta.unique_together):
+        return ""
+    only = constraints[0] if len(constraints) == 1 and not others and not model._meta.unique_together else None
+    if only is None or only.condition is not None or not only.fields:
+        return " ON CONFLICT DO NOTHING"
+    named = {field.name: connection.ops.quote_name(str(field.column)) for field in model._meta.concrete_fields}
+    return f" ON CONFLICT ({', '.join(named[name] for name in only.fields)}) DO NOTHING"
 
 
 def _insert(model: type[models.Model], columns: tuple[str, ...]) -> str:
@@ -149,7 +147,7 @@ def _insert(model: type[models.Model], columns: tuple[str, ...]) -> str:
 @cache
 def _update_on_postgresql(
     model: type[models.Model], columns: tuple[str, ...], unless_changed: tuple[str, ...]
-) -> tuple[Statement, list[str]]:
+) -> tuple[Statement, list[Kind]]:
     """As `_on_postgresql`, with the id first; row-level security keeps it to the tenant."""
     quote = connection.ops.quote_name
     given = ("id", *columns, *unless_changed)

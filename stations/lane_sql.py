@@ -19,10 +19,11 @@ import orjson
 from django.db import connection
 from django.db.models.base import ModelState
 
-from stations.bulk import as_array, as_arrays
+from stations.bulk import as_arrays
 from stations.models import ChargePoint
 from stations.models.charge_point import LANE_COLUMNS
-from tenants.postgresql.exchange import Statement
+from tenants.postgresql.arrays import Kind, as_array
+from tenants.postgresql.exchange import Statement, Step
 
 _CHARGE_POINTS = f"SELECT id, {', '.join(LANE_COLUMNS)} FROM stations_chargepoint WHERE tenant_id = %s AND id"  # noqa: S608
 _OWNERS = "SELECT id, charge_point_id FROM stations_transaction WHERE tenant_id = %s AND id"
@@ -80,7 +81,7 @@ def look_up(
 def _read_postgresql(tenant_id: int, charge_point_ids: Collection[int], transaction_ids: Collection[int]) -> Any:
     database: Any = connection
     tenant = str(tenant_id)
-    steps = [(_ASK_CHARGE_POINTS, (tenant, as_array("plain", charge_point_ids)))]
+    steps: list[Step] = [(_ASK_CHARGE_POINTS, (tenant, as_array("plain", charge_point_ids)))]
     if transaction_ids:
         steps.append((_ASK_OWNERS, (tenant, as_array("plain", transaction_ids))))
     charge_points, *owners = database.ask(*steps)
@@ -106,7 +107,7 @@ def look_up_starts(tenant_id: int, keys: Sequence[StartKey]) -> tuple[dict[Start
     """
     if connection.vendor == "postgresql":
         database: Any = connection
-        kinds = ("plain", "plain", "text", "text", "plain")
+        kinds: tuple[Kind, ...] = ("plain", "plain", "varchar", "time", "plain")
         (rows,) = database.ask((_ASK_STARTS, (*as_arrays(kinds, keys), str(tenant_id))))
     else:
         adapt = connection.ops.adapt_datetimefield_value

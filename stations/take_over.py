@@ -16,11 +16,11 @@ import orjson
 from django.db import connection, transaction
 
 from stations import commands, connection_attempts, lane_sql, passwords, rivals, security_profiles
-from stations.bulk import as_array
 from stations.certificates import presented
 from stations.models import ChargePoint, Command
 from stations.models.charge_point import SecurityProfile
 from stations.models.command import OPEN_STATUSES, CommandStatus
+from tenants.postgresql.arrays import as_array
 from tenants.postgresql.exchange import Statement
 from tenants.scope import current_tenant_id
 

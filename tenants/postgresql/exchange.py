@@ -5,7 +5,8 @@ server it gives up the interpreter and has to win it back from the event loop, a
 the few rows it brings.
 Choice: libpq's pipeline mode by hand: everything is sent, then the thread waits once. Statements are constant and
 prepared, once a connection. The tenant scope and BEGIN travel with the first of them, COMMIT with the last.
-Consequence: nothing of psycopg but libpq itself, its errors and its loaders takes part; parameters are text.
+Consequence: nothing of psycopg but libpq itself, its errors and its loaders takes part; what the server
+gives back is text.
 Source: PostgreSQL manual, "Pipeline Mode" and "Asynchronous Command Processing" of libpq.
 """
 
@@ -18,7 +19,7 @@ from typing import Any
 
 import psycopg
 from psycopg.adapt import Transformer
-from psycopg.pq import ConnStatus, ExecStatus
+from psycopg.pq import ConnStatus, ExecStatus, Format
 from psycopg.pq.abc import PGconn, PGresult
 
 # A cached plan that no longer fits, and a prepared statement that is not there, or there already.
@@ -38,7 +39,8 @@ class Statement:
         self.name = f"csms_{next(_numbers)}"
 
 
-Step = tuple[Statement, Sequence[str | None]]
+# Its parameters: text, bytes in the binary form of their type, or NULL.
+Step = tuple[Statement, Sequence[str | bytes | None]]
 
 
 def exchange(
@@ -68,7 +70,9 @@ def exchange(
                 if statement not in prepared and statement not in sent:
                     pgconn.send_prepare(name, statement.numbered)
                     sent.append(statement)
-                pgconn.send_query_prepared(name, [None if value is None else value.encode() for value in parameters])
+                values = [value.encode() if isinstance(value, str) else value for value in parameters]
+                formats = [Format.BINARY if isinstance(value, bytes) else Format.TEXT for value in parameters]
+                pgconn.send_query_prepared(name, values, formats)
                 sent.append(number)
             for command in after:
                 pgconn.send_query_params(command, None)
@@ -93,8 +97,13 @@ def exchange(
 
 
 def rows_of(connection: psycopg.Connection[Any], result: PGresult) -> list[tuple[Any, ...]]:
-    """The rows of a result, as a cursor would give them."""
-    transformer = Transformer(connection)
+    """The rows of a result, in the types of psycopg itself; times are in UTC.
+
+    Django's own loader of times is written in Python, and takes as long as all the other columns together.
+    """
+    transformer: Any = connection.__dict__.get("csms_transformer")
+    if transformer is None:
+        transformer = connection.__dict__["csms_transformer"] = Transformer()
     transformer.set_pgresult(result)
     return transformer.load_rows(0, result.ntuples, tuple)
 
