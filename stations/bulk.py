@@ -29,6 +29,12 @@ _KINDS: tuple[tuple[Any, Kind], ...] = (
 )
 
 
+class Json(str):
+    """The text of a JSON value, for a JSON column: written already."""
+
+    __slots__ = ()
+
+
 def insert_rows(
     model: type[models.Model], columns: tuple[str, ...], rows: Sequence[tuple[Any, ...]], *, strict: bool = False
 ) -> None:
@@ -36,8 +42,8 @@ def insert_rows(
 
     `strict`: such a row is an IntegrityError instead, raised by the COMMIT where the rows leave with it.
     Values: text, int, float, bool, None, aware datetime in UTC, and Decimal as text. A JSON column takes the JSON value
-    itself (list or dict). On PostgreSQL inside `lane_sql.with_commit` the rows leave with the COMMIT. The caller has
-    opened the tenant scope; row-level security checks every row.
+    itself (list or dict) or its text as Json. On PostgreSQL inside `lane_sql.with_commit` the rows leave with the
+    COMMIT. The caller has opened the tenant scope; row-level security checks every row.
     """
     if not rows:
         return
@@ -83,11 +89,15 @@ def update_rows(
 
 
 def as_arrays(kinds: Sequence[Kind], rows: Sequence[tuple[Any, ...]]) -> list[str | bytes]:
-    """The columns of `rows`, each as an array of its kind; of `json` the rows have the values, not their texts."""
+    """The columns of `rows`, each as an array of its kind; of `json` the rows have values, or texts as Json."""
     return [
-        as_array(kind, values if kind != "json" else [None if value is None else dumps(value) for value in values])
+        as_array(kind, map(_json, values) if kind == "json" else values)
         for kind, values in zip(kinds, zip(*rows, strict=True), strict=True)
     ]
+
+
+def _json(value: Any) -> str | None:
+    return value if value is None or isinstance(value, Json) else dumps(value)
 
 
 def _sqlite_value(value: Any) -> Any:

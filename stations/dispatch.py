@@ -347,8 +347,8 @@ def _log_call(batch: Batch, call: InboundCall, answer: Any, now: datetime) -> No
     else:
         kind, body, error = MessageType.CALLRESULT.value, result_payload(answer), ""
     batch.add_message(
-        call.link.charge_point_id, False, kind, call.action, call.message_id, dumps(body), now,
-        latency_ms, error,
+        call.link.charge_point_id, False, kind, call.action, call.message_id, dumps(body) if body else "{}",
+        now, latency_ms, error,
     )  # fmt: skip
 
 

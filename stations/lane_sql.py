@@ -75,7 +75,8 @@ def look_up(
     """
     read = _read_postgresql if connection.vendor == "postgresql" else _read_sqlite
     charge_points, owners = read(tenant_id, charge_point_ids, transaction_ids)
-    return {row[0]: _charge_point(row) for row in charge_points}, dict(owners)
+    alias = connection.alias
+    return {row[0]: _charge_point(row, alias) for row in charge_points}, dict(owners)
 
 
 def _read_postgresql(tenant_id: int, charge_point_ids: Collection[int], transaction_ids: Collection[int]) -> Any:
@@ -92,11 +93,20 @@ def _read_sqlite(tenant_id: int, charge_point_ids: Collection[int], transaction_
     owners: Any = ()
     with connection.cursor() as cursor:
         cursor.execute(_CHARGE_POINTS + _ONE_OF, [tenant_id, orjson.dumps(list(charge_point_ids)).decode()])
-        charge_points = cursor.fetchall()
+        charge_points = [_in_utc(row) for row in cursor.fetchall()]
         if transaction_ids:
             cursor.execute(_OWNERS + _ONE_OF, [tenant_id, orjson.dumps(list(transaction_ids)).decode()])
             owners = cursor.fetchall()
     return charge_points, owners
+
+
+def _in_utc(row: tuple[Any, ...]) -> tuple[Any, ...]:
+    """A row of a charge point from SQLite, which keeps times in UTC without saying so."""
+    values = list(row)
+    for index in _TIMES:
+        if values[index] is not None:
+            values[index] = values[index].replace(tzinfo=UTC)
+    return tuple(values)
 
 
 def look_up_starts(tenant_id: int, keys: Sequence[StartKey]) -> tuple[dict[StartKey, int], dict[StartKey, int]]:
@@ -119,17 +129,10 @@ def look_up_starts(tenant_id: int, keys: Sequence[StartKey]) -> tuple[dict[Start
     return known, {keys[number - 1]: new_id for number, _, new_id in rows if new_id is not None}
 
 
-def _charge_point(row: tuple[Any, ...]) -> ChargePoint:
+def _charge_point(row: tuple[Any, ...], alias: str) -> ChargePoint:
     """The model of a row, as `Model.from_db` would make it of the same columns, for a tenth of the time."""
-    if connection.vendor == "sqlite":
-        # It keeps times in UTC without saying so.
-        values = list(row)
-        for index in _TIMES:
-            if values[index] is not None:
-                values[index] = values[index].replace(tzinfo=UTC)
-        row = tuple(values)
     charge_point = ChargePoint.__new__(ChargePoint)
     state = charge_point._state = ModelState()
-    state.adding, state.db = False, connection.alias
+    state.adding, state.db = False, alias
     charge_point.__dict__.update(zip(_NAMES, row, strict=True))
     return charge_point

@@ -11,10 +11,10 @@ from decimal import Decimal, InvalidOperation
 from hashlib import blake2b
 from typing import Any
 
-import orjson
-
+from csms.ocppj.frames import dumps
 from csms.ocppj.times import parse_time
 from stations.batch import Batch
+from stations.bulk import Json
 from stations.models import ChargePoint
 
 ENERGY = "Energy.Active.Import.Register"
@@ -52,6 +52,7 @@ def record(
     for element in elements:
         sampled = element.get("sampledValue") or []
         energy, power, soc = normalise(sampled)
+        text = dumps(sampled)
         batch.add_meter_value(
             charge_point.pk,
             connector_id,
@@ -62,14 +63,14 @@ def record(
             None if energy is None else str(energy),
             power,
             soc,
-            sampled,
-            digest(sampled),
+            Json(text),
+            digest(text),
         )
 
 
-def digest(sampled: list[SampledValue]) -> int:
-    """Signed 64-bit digest of a sampled list, for the constraint that makes repetition harmless."""
-    return int.from_bytes(blake2b(orjson.dumps(sampled), digest_size=8).digest(), "big", signed=True)
+def digest(sampled: str) -> int:
+    """Signed 64-bit digest of a sampled list as JSON, for the constraint that makes repetition harmless."""
+    return int.from_bytes(blake2b(sampled.encode(), digest_size=8).digest(), "big", signed=True)
 
 
 def normalise(sampled: list[SampledValue]) -> tuple[Decimal | None, float | None, float | None]:

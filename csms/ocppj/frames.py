@@ -36,7 +36,8 @@ _MAX_DIGITS = 600
 _INT64 = 2.0**63
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen: one of each is made of every message, and that would take three times as long.
+@dataclass(slots=True)
 class Call:
     """A request. `message_id` keeps the JSON type it came in, since the answer must carry the same."""
 
@@ -46,7 +47,7 @@ class Call:
     repairs: tuple[Repair, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class CallResult:
     """A confirmation."""
 
@@ -145,12 +146,20 @@ def encode(frame: Frame) -> str:
     return dumps([4, frame.message_id, frame.code, frame.description[:MAX_DESCRIPTION], frame.details])
 
 
-def dumps(value: Any, sort_keys: bool = False) -> str:
+def dumps(value: Any) -> str:
     """Compact JSON. What orjson refuses, integers beyond 64 bits for one, goes through the standard library."""
     try:
-        return orjson.dumps(value, option=orjson.OPT_SORT_KEYS if sort_keys else None).decode()
+        return orjson.dumps(value).decode()
     except orjson.JSONEncodeError:
-        return json.dumps(value, separators=(",", ":"), sort_keys=sort_keys, default=str)
+        return json.dumps(value, separators=(",", ":"), default=str)
+
+
+def canonical(value: Any) -> bytes:
+    """JSON that is the same for whatever order members came in."""
+    try:
+        return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+    except orjson.JSONEncodeError:
+        return json.dumps(value, separators=(",", ":"), sort_keys=True, default=str).encode()
 
 
 def storable(text: str) -> str:

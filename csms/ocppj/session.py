@@ -46,8 +46,8 @@ from csms.ocppj.frames import (
     MessageId,
     RefusedCall,
     Repair,
+    canonical,
     decode,
-    dumps,
     encode,
     storable,
 )
@@ -65,7 +65,8 @@ _CARRIES_CLOCK = frozenset({"BootNotification", "Heartbeat"})
 _MAX_ACTION = 64
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen, as other events are: one is made of every message, and that would take three times as long.
+@dataclass(slots=True)
 class CallReceived:
     """A request to be answered by send_result or send_error. `req` is a dataclass of `ocpp.v16.call`."""
 
@@ -195,7 +196,7 @@ class _Place:
         self.ours = ours
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Remembered:
     digest: int
     expires: float
@@ -463,7 +464,7 @@ def _error_text(message_id: MessageId, error: OcppError) -> str:
 
 def _digest(frame: Call) -> int:
     """What tells a repetition from a new request, within this process; 64 bits, and the message id has to agree too."""
-    return hash((frame.action, dumps(frame.payload, sort_keys=True)))
+    return hash((frame.action, canonical(frame.payload)))
 
 
 def _deviations(repairs: tuple[Repair, ...]) -> list[Deviation]:

@@ -220,6 +220,8 @@ def stop_transaction(
 
 def _whole(value: Any) -> int:
     """A whole number that fits a 64-bit column, from whatever number a charge point sent; absent is 0."""
+    if type(value) is int and -(2**62) <= value <= 2**62:
+        return value
     number = readings.number(value) if value is not None else None
     return 0 if number is None else max(-(2**62), min(2**62, int(number)))
 

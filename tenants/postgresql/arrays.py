@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from struct import Struct
-from typing import Literal
+from typing import Any, Literal
 
 Kind = Literal["plain", "quoted", "text", "varchar", "json", "time"]
 
@@ -25,7 +25,7 @@ _JSONB_VERSION = b"\x01"
 _EPOCH, _MICROSECOND = datetime(2000, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
 
 
-def as_array(kind: Kind, values: Iterable[object]) -> str | bytes:
+def as_array(kind: Kind, values: Iterable[Any]) -> str | bytes:
     """`values` as one parameter: text, or bytes where it is to be sent in binary form; None is NULL.
 
     `plain`: what needs no quotes, as numbers; `quoted`: anything else that has a text; `text` and `varchar`: str;
@@ -35,8 +35,12 @@ def as_array(kind: Kind, values: Iterable[object]) -> str | bytes:
         return f"{{{','.join(['NULL' if value is None else str(value) for value in values])}}}"
     if kind == "quoted":
         return f"{{{','.join(['NULL' if value is None else _quoted(str(value)) for value in values])}}}"
-    pack = _time if kind == "time" else _json if kind == "json" else _text
-    elements = [_NULL if value is None else pack(value) for value in values]
+    if kind == "time":
+        elements = [_NULL if value is None else _TIME.pack(8, (value - _EPOCH) // _MICROSECOND) for value in values]
+    else:
+        before = _JSONB_VERSION if kind == "json" else b""
+        texts = [None if value is None else before + value.encode() for value in values]
+        elements = [_NULL if text is None else _LENGTH.pack(len(text)) + text for text in texts]
     if not elements:
         return "{}"
     return _HEAD.pack(1, _NULL in elements, _TYPES[kind], len(elements), 1) + b"".join(elements)
@@ -46,19 +50,3 @@ def _quoted(text: str) -> str:
     if "\\" in text:
         text = text.replace("\\", "\\\\")
     return '"' + (text.replace('"', '\\"') if '"' in text else text) + '"'
-
-
-def _text(value: object) -> bytes:
-    text = str(value).encode()
-    return _LENGTH.pack(len(text)) + text
-
-
-def _json(value: object) -> bytes:
-    text = str(value).encode()
-    return _LENGTH.pack(len(text) + 1) + _JSONB_VERSION + text
-
-
-def _time(value: object) -> bytes:
-    if not isinstance(value, datetime):
-        raise TypeError(f"{type(value).__name__} is no time")
-    return _TIME.pack(8, (value - _EPOCH) // _MICROSECOND)

@@ -144,9 +144,8 @@ class TestSampleKey:
 
     def test_digest_is_stable_and_fits_64_signed_bits(self) -> None:
         # Stored rows carry it: a digest that changes would let every repetition in again.
-        assert digest([sample("1500")]) == digest([{"value": "1500"}])
-        assert -(2**63) <= digest([sample("1500")]) < 2**63
-        assert digest([sample("1500")]) != digest([sample("1501")])
+        assert digest('[{"value":"1500"}]') == 4406093981294645636
+        assert digest('[{"value":"1501"}]') == -6804252433623103625
 
 
 @pytest.mark.usefixtures("in_tenant_a")

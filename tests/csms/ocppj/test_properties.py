@@ -55,6 +55,15 @@ IDS = st.text(max_size=40) | st.integers() | st.sampled_from(["1", "2", 1, 2])
 ANSWERS = {action: parse_result(action, messages.RESULTS[action])[0] for action in messages.RESULTS}
 
 
+def as_read(value: Any, *, nested: bool = True) -> Any:
+    """`value` as a frame brings it: integers beyond 64 bits stay exact in the members of the payload itself only."""
+    if isinstance(value, list):
+        return [as_read(each) for each in value]
+    if isinstance(value, dict):
+        return {name: as_read(each) for name, each in value.items()}
+    return float(value) if nested and type(value) is int and not -(2**63) <= value < 2**64 else value
+
+
 @st.composite
 def mutated(draw: st.DrawFn, payloads: dict[str, dict[str, Any]]) -> tuple[str, Any]:
     """An action and a valid payload of it in which up to three places were changed."""
@@ -217,7 +226,7 @@ class TestFrames:
             return
         assert isinstance(again, CallResult)
         if "\\u0000" not in encode(frame):
-            assert (again.message_id, again.payload) == (frame.message_id, frame.payload)
+            assert (again.message_id, again.payload) == (frame.message_id, {"a": as_read(value, nested=False)})
 
 
 class TestPayloads:
