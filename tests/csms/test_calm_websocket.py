@@ -50,8 +50,8 @@ class Line:
         return frames.read(b"".join(self.written))[0]
 
 
-async def opened() -> tuple[CalmWebSocketProtocol, Line, list[Any]]:
-    """A protocol after its handshake, its line, and what the application has received since."""
+async def opened(may_receive: asyncio.Event | None = None) -> tuple[CalmWebSocketProtocol, Line, list[Any]]:
+    """A protocol after its handshake, its line, and what the application has received since, once it may."""
     received: list[Any] = []
     accepted = asyncio.Event()
 
@@ -59,6 +59,8 @@ async def opened() -> tuple[CalmWebSocketProtocol, Line, list[Any]]:
         await receive()
         await send({"type": "websocket.accept"})
         accepted.set()
+        if may_receive is not None:
+            await may_receive.wait()
         while True:
             received.append(await receive())
 
@@ -113,6 +115,20 @@ async def test_pings_of_a_peer_that_does_not_read_stay_unanswered() -> None:
     protocol.data_received(frames.frame(frames.PING, b"3"))
 
     assert line.frames == [(frames.PONG, b"1"), (frames.PONG, b"3")]
+
+
+async def test_reading_stops_while_more_than_one_message_waits_for_the_application() -> None:
+    free = asyncio.Event()
+    protocol, line, received = await opened(free)
+
+    protocol.data_received(EMPTY)
+    assert line.reading
+    protocol.data_received(EMPTY)
+    assert not line.reading
+    free.set()
+    await until(received, 2)
+
+    assert line.reading
 
 
 EMPTY = frames.frame(frames.TEXT, b"")
