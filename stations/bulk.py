@@ -117,9 +117,9 @@ def _field(model: type[models.Model], column: str) -> models.Field[Any, Any]:
 def _on_postgresql(model: type[models.Model], columns: tuple[str, ...], strict: bool) -> tuple[Statement, list[Kind]]:
     """The statement, and of each column how its values are written."""
     fields = [_field(model, column) for column in columns]
-    arrays = ", ".join(f"%s::{field.rel_db_type(connection)}[]" for field in fields)
-    target = _insert(model, columns)
-    statement = Statement(f"{target} SELECT * FROM unnest({arrays}){_on_conflict(model, strict)}")  # noqa: S608 - names of ours
+    # Not FROM unnest(...), which would keep a copy of all rows before the first is written.
+    values = ", ".join(f"unnest(%s::{field.rel_db_type(connection)}[])" for field in fields)
+    statement = Statement(f"{_insert(model, columns)} SELECT {values}{_on_conflict(model, strict)}")
     return statement, [_kind(field) for field in fields]
 
 

@@ -61,7 +61,11 @@ class ChargePointConsumer(AsyncConsumer):
         doorbells = asyncio.get_running_loop().create_task(self._listen())
         try:
             while True:
-                await self.dispatch(await receive())
+                message = await receive()
+                if message["type"] == "websocket.receive":
+                    await self.websocket_receive(message)
+                else:
+                    await self.dispatch(message)
         except StopConsumer:
             pass
         finally:

@@ -53,7 +53,7 @@ class Link:
     """One accepted websocket: whose it is, and since when (its generation). What every hop needs to know.
 
     `triggered`: messages asked for by TriggerMessage on this socket that may still come. Only a hint that spares every
-    other message a look at the commands.
+    other message a look at the commands. `lane`: where its messages are answered, once it is known.
     """
 
     tenant_id: int
@@ -61,6 +61,7 @@ class Link:
     generation: int
     lane_key: str
     triggered: set[str] = field(default_factory=set)
+    lane: Lane[Any] | None = field(default=None, repr=False)
 
 
 @dataclass(slots=True, eq=False)
@@ -137,8 +138,10 @@ def lanes() -> list[Lane[Item]]:
 
 
 def _lane(link: Link) -> Lane[Item]:
-    available = lanes()
-    return available[crc32(link.lane_key.encode()) % len(available)]
+    if link.lane is None:
+        available = lanes()
+        link.lane = available[crc32(link.lane_key.encode()) % len(available)]
+    return link.lane
 
 
 def answer(call: InboundCall) -> asyncio.Future[Outcome]:
