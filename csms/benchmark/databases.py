@@ -32,6 +32,7 @@ from csms.benchmark.processes import end
 
 START_SECONDS, STOP_SECONDS = 60, 30
 ROLE = "csms_benchmark"
+OLD_WAL_MEGABYTES = 600
 
 
 class Unavailable(Exception):
@@ -220,6 +221,19 @@ class EmbeddedServer:
                 if self._server.poll() is not None or time.monotonic() > deadline:
                     raise Unavailable(f"PostgreSQL does not start: {self._last_words()}") from error
                 time.sleep(0.05)
+
+    def grow_old(self) -> None:
+        """Leave the write-ahead log as that of a server in daily use: with files that are used again.
+
+        A new server makes one every 16 MiB and writes it full of zeros first, 50 ms in which no COMMIT comes back; once
+        there were as many as a checkpoint is apart, they are only renamed.
+        """
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            connection.execute(
+                "SELECT count(pg_logical_emit_message(false, '', repeat('.', 1000000))) FROM generate_series(1, %s)",
+                (OLD_WAL_MEGABYTES,),
+            )
+            connection.execute("CHECKPOINT")
 
     def kill(self) -> None:
         """Stop in immediate mode: no checkpoint, connections cut."""

@@ -99,6 +99,8 @@ def product(
     """
     folder.mkdir()
     database = stack.enter_context(fresh_database(choice, folder))
+    if database.server is not None:
+        database.server.grow_old()
     surroundings = environment(database.url, folder) | (variables or {})
     keeper = stack.enter_context(Keeper(surroundings, folder))
     keeper.do("migrate")
