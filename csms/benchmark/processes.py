@@ -95,6 +95,10 @@ class Process:
     def rss_bytes(self) -> int:
         return sum(process.memory_info().rss for process in self._family())
 
+    def pids(self) -> list[int]:
+        """It, and the processes it has started."""
+        return [process.pid for process in self._family()]
+
     def _family(self) -> list[psutil.Process]:
         return [self._measured, *self._measured.children(recursive=True)]
 

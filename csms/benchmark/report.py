@@ -45,7 +45,7 @@ def show(console: Console, results: Results) -> None:
         _bulks(results),
         _data(results.of_phase("data")),
         _pages(results.pages),
-        _processes(results.of_phase("processes")),
+        _processes(results.of_phase("processes"), results.plan.share),
         *(_layers(profile) for profile in results.profiles),
     )
     for table in tables:
@@ -264,9 +264,10 @@ def _pages(pages: list[Page]) -> Table:
     return table
 
 
-def _processes(measured: list[Measurement]) -> Table:
+def _processes(measured: list[Measurement], share: float) -> Table:
+    held = f", each held to {share:g} of a core" if share else ""
     table = _table(
-        "MeterValues by server processes, PostgreSQL and Redis", "Processes", "charge points", "messages/s",
+        f"MeterValues by server processes{held}, PostgreSQL and Redis", "Processes", "charge points", "messages/s",
         "of one process", "p50 ms", "p99 ms", "CPU s of the server", "of PostgreSQL", "client busy",
     )  # fmt: skip
     for stations, processes in sorted({(m.stations, m.processes) for m in measured}):

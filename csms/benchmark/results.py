@@ -35,6 +35,8 @@ class Plan:
     storm: int = 0
     bulk: int = 0
     rows: int = 0
+    # Of a core, for each server process of the part processes; 0 for as much as there is.
+    share: float = 0.0
     profile: bool = False
 
     @property

@@ -1,4 +1,7 @@
-"""One server process and two on one machine, with PostgreSQL and Redis: what `serve --processes` gains."""
+"""One server process and two on one machine, with PostgreSQL and Redis: what `serve --processes` gains.
+
+With `Plan.share` each process has as much of a core and no more, so that two find as much of the machine as one.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
-from csms.benchmark import target
+from csms.benchmark import share, target
 from csms.benchmark.brokers import fresh_redis
 from csms.benchmark.processes import Server
 from csms.benchmark.results import Plan, Results
@@ -28,8 +31,10 @@ def measure(plan: Plan, folder: Path, results: Results, tell: Tell) -> None:
         product = target.product(choice, max(plan.stations), folder / "processes", stack, variables)
         for number in range(1, plan.rounds + 1):
             for processes in PROCESSES:
-                with running(product, processes=processes) as server:
+                with ExitStack() as held, running(product, processes=processes) as server:
                     _await_all(server.server)
+                    if plan.share:
+                        held.enter_context(share.group(plan.share * processes)).take(server.server.pids())
                     for count in sorted(plan.stations):
                         tell(f"Round {number} of {plan.rounds}: {processes} process(es), {count} charge points")
                         server.connect(count, transaction=True)

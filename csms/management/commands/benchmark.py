@@ -79,6 +79,14 @@ class Command(BaseCommand):
             action="store_true",
             help=f"--rows {FULL_ROWS:,} with a million transactions: needs 10 GB of disk and some minutes",
         )
+        parser.add_argument(
+            "--share",
+            type=float,
+            default=0.0,
+            metavar="CORES",
+            help="hold each server process of the part processes to as much of a core: what a second one gains where "
+            "there are cores for it (0.35 on a machine of two; needs root)",
+        )
         parser.add_argument("--json", metavar="FILE", type=Path, help="also write everything measured to FILE")
         parser.add_argument("--svg", metavar="FILE", type=Path, help="also draw it to FILE")
         parser.add_argument("--profile", action="store_true", help="one more round that shows where the time goes")
@@ -104,6 +112,7 @@ class Command(BaseCommand):
             storm=options["storm"],
             bulk=options["bulk"],
             rows=FULL_ROWS if options["full"] else options["rows"],
+            share=options["share"],
             profile=options["profile"],
         )
         # Stopped from outside, the servers and databases of the run are taken down as after its end.
