@@ -23,11 +23,12 @@ from tenants.models import ApiScope
 SHOWN = 8
 # Newest rows looked at where a table has no index on time.
 MAX_ATTEMPTS = 1000
-MAX_TRANSACTIONS = 5000
 MAX_RUNNING = 1000
 MAX_COMMANDS = 200
 MAX_FAULTED = 50
 FAILED_HANDSHAKES_FOR = timedelta(hours=1)
+# How far a charge point's clock may be ahead of ours for its stop of today to have come yesterday.
+CLOCK_AHEAD = timedelta(hours=1)
 
 
 @dataclass(slots=True)
@@ -114,9 +115,12 @@ def energy_today(request: Any, running: Iterable[Transaction], now: datetime) ->
     """Wh of the transactions that ended since midnight (of the tenant) and of those that run."""
     local = now.astimezone(request.tenant.zone)
     midnight = local.replace(hour=0, minute=0, second=0, microsecond=0)
-    newest = confined(Transaction.objects.all(), request, "charge_point__site").order_by("-id")[:MAX_TRANSACTIONS]
-    ended = newest.aggregate(wh=Sum("energy_wh", filter=Q(stopped_at__gte=midnight)))["wh"] or 0
-    return Decimal(ended) + sum((tx.current_energy_wh or Decimal(0) for tx in running), Decimal(0))
+    # The index of stops by when they came has only those whose meter values are still whole, the last weeks' at least.
+    ended = Transaction.objects.filter(
+        meter_values_rolled_up_at=None, stopped_received_at__gte=midnight - CLOCK_AHEAD, stopped_at__gte=midnight
+    )
+    wh = confined(ended, request, "charge_point__site").aggregate(wh=Sum("energy_wh"))["wh"] or 0
+    return Decimal(wh) + sum((tx.current_energy_wh or Decimal(0) for tx in running), Decimal(0))
 
 
 def failed_handshakes(request: Any, now: datetime) -> list[FailedHandshakes]:

@@ -22,13 +22,16 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.http import urlencode
+from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin
 from unfold.dataclasses import ActionDialog
+from unfold.decorators import display
 from unfold.forms import BaseDialogForm
 from unfold.paginator import InfinitePaginator
 from unfold.widgets import UnfoldAdminSelectWidget
 
 from csms.proxies import peer
+from tenants.admin import lists
 from tenants.models import ApiScope, AuditEntry, Site
 from tenants.permissions import allowed_site_ids, has_scope
 from tenants.validators import CURRENCY_DECIMALS
@@ -38,6 +41,7 @@ WORDS = {
     "time_zone": [(name, name) for name in sorted(available_timezones())],
     "currency": [(code, code) for code in CURRENCY_DECIMALS],
 }
+lists.install()
 
 
 def may(request: Any, scope: str) -> bool:
@@ -89,6 +93,10 @@ class TenantModelAdmin(ModelAdmin):
     site_path: str | None = None
     # Form fields whose value the audit log must not hold.
     secret_fields: tuple[str, ...] = ()
+
+    @display(description=ModelAdmin.action_checkbox.short_description)
+    def action_checkbox(self, obj: Any) -> SafeString:
+        return lists.checkbox_of(obj.pk)
 
     # --- who may ------------------------------------------------------------------------------------------------------
     def has_module_permission(self, request: HttpRequest) -> bool:

@@ -55,6 +55,7 @@ def test_figures(viewer: Client, in_tenant_a: Tenant) -> None:
         Transaction.objects.create(
             charge_point=charge_point, connector_id=1, id_tag="TAG-1", meter_start_wh=0, energy_wh=10_000,
             started_at=midnight - timedelta(hours=number + 1), started_received_at=now, stopped_at=stopped_at,
+            stopped_received_at=now,
         )  # fmt: skip
     commands.enqueue(charge_point, "ClearCache", {}, "otto")
 
@@ -75,6 +76,7 @@ def test_midnight_is_that_of_the_tenant(viewer: Client, in_tenant_a: Tenant) -> 
     Transaction.objects.create(
         charge_point=new_charge_point(), connector_id=1, id_tag="TAG-1", started_at=midnight - timedelta(hours=1),
         started_received_at=midnight, meter_start_wh=0, stopped_at=midnight - timedelta(seconds=1), energy_wh=10_000,
+        stopped_received_at=midnight,
     )  # fmt: skip
     assert context_of(viewer)["energy_today"] == "0.0 kWh"
 
