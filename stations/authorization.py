@@ -59,10 +59,8 @@ def _status(charge_point: ChargePoint, id_tag: IdTag, now: datetime) -> str:
         return BLOCKED
     if id_tag.expiry_date is not None and id_tag.expiry_date <= now:
         return EXPIRED
-    if not charge_point.accept_any_id_tag:
-        sites = [site.pk for site in id_tag.sites.all()]
-        if sites and charge_point.site_id not in sites:
-            return INVALID
+    if not charge_point.accept_any_id_tag and id_tag.site_ids and charge_point.site_id not in id_tag.site_ids:
+        return INVALID
     return ACCEPTED
 
 

@@ -19,6 +19,7 @@ from typing import Any
 
 from django.db.models import Model
 
+from stations import lane_sql
 from stations.bulk import insert_rows, update_rows
 from stations.effects import Effects
 from stations.models import (
@@ -117,16 +118,15 @@ class Batch:
         self._messages: list[tuple[Any, ...]] = []
 
     # --- looked up once ----------------------------------------------------------------------------------------------
-    def load_id_tags(self, id_tags: Iterable[str]) -> None:
-        keys = {id_tag.upper() for id_tag in id_tags} - self._id_tags.keys()
-        if keys:
-            self._id_tags |= dict.fromkeys(keys)
-            for row in IdTag.objects.filter(key__in=keys).prefetch_related("sites"):
-                self._id_tags[row.key] = row
-
     def id_tag(self, id_tag: str) -> IdTag | None:
-        self.load_id_tags([id_tag])
-        return self._id_tags[id_tag.upper()]
+        key = id_tag.upper()
+        if key not in self._id_tags:
+            self.put_id_tags([key], lane_sql.look_up(self.tenant_id, id_tag_keys=[key]).id_tags)
+        return self._id_tags[key]
+
+    def put_id_tags(self, keys: Iterable[str], id_tags: Mapping[str, IdTag]) -> None:
+        """Learn id tags from a look-up made already; what is missing does not exist."""
+        self._id_tags |= dict.fromkeys(keys) | dict(id_tags)
 
     def put_owners(self, ids: Iterable[int], owners: Mapping[int, int]) -> None:
         """Learn whose these transactions are from a look-up made already; what is missing does not exist."""
@@ -142,16 +142,14 @@ class Batch:
             self._owners[transaction_id] = found.first()
         return self._owners[transaction_id] == charge_point_id
 
-    def load_connectors(self, charge_point_ids: Iterable[int]) -> None:
-        missing = set(charge_point_ids) - self._connectors.keys()
-        if missing:
-            self._connectors |= {charge_point_id: {} for charge_point_id in missing}
-            for row in Connector.objects.filter(charge_point_id__in=missing):
-                self._connectors[row.charge_point_id][row.connector_id] = row
-
     def connector(self, charge_point_id: int, connector_id: int) -> Connector | None:
-        self.load_connectors([charge_point_id])
+        if charge_point_id not in self._connectors:
+            self.put_connectors(lane_sql.look_up(self.tenant_id, connectors_of=[charge_point_id]).connectors)
         return self._connectors[charge_point_id].get(connector_id)
+
+    def put_connectors(self, connectors: Mapping[int, dict[int, Connector]]) -> None:
+        """Learn all connectors of these charge points from a look-up made already."""
+        self._connectors |= connectors
 
     # --- written at the end ------------------------------------------------------------------------------------------
     def add_meter_value(self, *values: Any) -> None:
@@ -215,14 +213,13 @@ class Batch:
         self._flush_meter_values()
         insert_rows(ConnectorStatus, STATUS_COLUMNS, self._statuses)
         insert_rows(SecurityEvent, SECURITY_EVENT_COLUMNS, self._security_events)
-        if self._changed_connectors:
-            # In the order of the key, so that two lanes that meet on a row wait instead of deadlocking.
-            Connector.objects.bulk_create(
-                [connector for _, connector in sorted(self._changed_connectors.items())],
-                update_conflicts=True,
-                update_fields=list(CONNECTOR_COLUMNS),
-                unique_fields=["charge_point", "connector_id"],
-            )
+        # In the order of the key, so that two lanes that meet on a row wait instead of deadlocking.
+        changed_connectors = [
+            (self.tenant_id, *key, *(getattr(connector, column) for column in CONNECTOR_COLUMNS))
+            for key, connector in sorted(self._changed_connectors.items())
+        ]
+        columns = ("tenant_id", "charge_point_id", "connector_id", *CONNECTOR_COLUMNS)
+        insert_rows(Connector, columns, changed_connectors, replace=CONNECTOR_COLUMNS)
         self._statuses, self._security_events, self._changed_connectors = [], [], {}
         self._boots, self._updates = [], {}
         self._write_configuration()

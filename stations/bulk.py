@@ -36,11 +36,17 @@ class Json(str):
 
 
 def insert_rows(
-    model: type[models.Model], columns: tuple[str, ...], rows: Sequence[tuple[Any, ...]], *, strict: bool = False
+    model: type[models.Model],
+    columns: tuple[str, ...],
+    rows: Sequence[tuple[Any, ...]],
+    *,
+    strict: bool = False,
+    replace: tuple[str, ...] = (),
 ) -> None:
     """Insert `rows`, each in the order of `columns`; a row that a unique constraint already has is left as it was.
 
-    `strict`: such a row is an IntegrityError instead, raised by the COMMIT where the rows leave with it.
+    `strict`: such a row is an IntegrityError instead, raised by the COMMIT where the rows leave with it. `replace`: its
+    columns of these names are set instead, by the only unique constraint of the model; no row may come twice.
     Values: text, int, float, bool, None, aware datetime in UTC, and Decimal as text. A JSON column takes the JSON value
     itself (list or dict) or its text as Json. On PostgreSQL inside `lane_sql.with_commit` the rows leave with the
     COMMIT. The caller has opened the tenant scope; row-level security checks every row.
@@ -49,11 +55,12 @@ def insert_rows(
         return
     if connection.vendor == "postgresql":
         database: Any = connection
-        statement, kinds = _on_postgresql(model, columns, strict)
+        statement, kinds = _on_postgresql(model, columns, strict, replace)
         database.tell((statement, as_arrays(kinds, rows)))
     else:
         with connection.cursor() as cursor:
-            cursor.executemany(_on_sqlite(model, columns, strict), [tuple(map(_sqlite_value, row)) for row in rows])
+            sql = _on_sqlite(model, columns, strict, replace)
+            cursor.executemany(sql, [tuple(map(_sqlite_value, row)) for row in rows])
 
 
 def update_rows(
@@ -114,12 +121,14 @@ def _field(model: type[models.Model], column: str) -> models.Field[Any, Any]:
 
 
 @cache
-def _on_postgresql(model: type[models.Model], columns: tuple[str, ...], strict: bool) -> tuple[Statement, list[Kind]]:
+def _on_postgresql(
+    model: type[models.Model], columns: tuple[str, ...], strict: bool, replace: tuple[str, ...]
+) -> tuple[Statement, list[Kind]]:
     """The statement, and of each column how its values are written."""
     fields = [_field(model, column) for column in columns]
     # Not FROM unnest(...), which would keep a copy of all rows before the first is written.
     values = ", ".join(f"unnest(%s::{field.rel_db_type(connection)}[])" for field in fields)
-    statement = Statement(f"{_insert(model, columns)} SELECT {values}{_on_conflict(model, strict)}")
+    statement = Statement(f"{_insert(model, columns)} SELECT {values}{_on_conflict(model, strict, replace)}")
     return statement, [_kind(field) for field in fields]
 
 
@@ -130,12 +139,12 @@ def _kind(field: models.Field[Any, Any]) -> Kind:
 
 
 @cache
-def _on_sqlite(model: type[models.Model], columns: tuple[str, ...], strict: bool) -> str:
+def _on_sqlite(model: type[models.Model], columns: tuple[str, ...], strict: bool, replace: tuple[str, ...]) -> str:
     places = ", ".join(["%s"] * len(columns))
-    return f"{_insert(model, columns)} VALUES ({places}){_on_conflict(model, strict)}"
+    return f"{_insert(model, columns)} VALUES ({places}){_on_conflict(model, strict, replace)}"
 
 
-def _on_conflict(model: type[models.Model], strict: bool) -> str:
+def _on_conflict(model: type[models.Model], strict: bool, replace: tuple[str, ...]) -> str:
     """What is to happen with a row that is there already. Every unique index that may have it costs a search, and on
     PostgreSQL the row is written in two steps: none is named that cannot have it, the key least of all."""
     constraints = [each for each in model._meta.constraints if isinstance(each, models.UniqueConstraint)]
@@ -144,9 +153,13 @@ def _on_conflict(model: type[models.Model], strict: bool) -> str:
         return ""
     only = constraints[0] if len(constraints) == 1 and not others and not model._meta.unique_together else None
     if only is None or only.condition is not None or not only.fields:
+        if replace:
+            raise ValueError(f"{model.__name__} has more than one way to be there already")
         return " ON CONFLICT DO NOTHING"
     named = {field.name: connection.ops.quote_name(str(field.column)) for field in model._meta.concrete_fields}
-    return f" ON CONFLICT ({', '.join(named[name] for name in only.fields)}) DO NOTHING"
+    quoted = [connection.ops.quote_name(column) for column in replace]
+    reaction = f"UPDATE SET {', '.join(f'{each} = EXCLUDED.{each}' for each in quoted)}" if quoted else "NOTHING"
+    return f" ON CONFLICT ({', '.join(named[name] for name in only.fields)}) DO {reaction}"
 
 
 def _insert(model: type[models.Model], columns: tuple[str, ...]) -> str:

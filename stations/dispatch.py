@@ -299,18 +299,19 @@ def _look_ahead(batch: Batch, items: list[Item]) -> dict[int, ChargePoint]:
             id_tags.add(str(item.req.id_tag))
         if item.action in ("StatusNotification", "StartTransaction"):
             connectors.add(item.link.charge_point_id)
-    charge_points, owners = lane_sql.look_up(batch.tenant_id, {item.link.charge_point_id for item in items}, metered)
+    keys = {id_tag.upper() for id_tag in id_tags}
+    charge_points, owners, found_tags, found_connectors = lane_sql.look_up(
+        batch.tenant_id, {item.link.charge_point_id for item in items}, metered, keys, connectors
+    )
     batch.put_owners(metered, owners)
+    batch.put_id_tags(keys, found_tags)
+    batch.put_connectors(found_connectors)
     if asks_tenant:
         tenant = Tenant.objects.get(pk=batch.tenant_id)
         for charge_point in charge_points.values():
             charge_point.tenant = tenant
-    if id_tags:
-        batch.load_id_tags(id_tags)
     if stopped:
         batch.transactions.load(stopped)
-    if connectors:
-        batch.load_connectors(connectors)
     if asking:
         found = [(charge_points.get(call.link.charge_point_id), call.action, call.req) for call in asking]
         core.look_ahead(batch, [(row, action, req) for row, action, req in found if row is not None])

@@ -13,23 +13,56 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import orjson
 from django.db import connection
+from django.db.models import Model
 from django.db.models.base import ModelState
 
 from stations.bulk import as_arrays
-from stations.models import ChargePoint
+from stations.models import ChargePoint, Connector, IdTag
 from stations.models.charge_point import LANE_COLUMNS
 from tenants.postgresql.arrays import Kind, as_array
 from tenants.postgresql.exchange import Statement, Step
 
-_CHARGE_POINTS = f"SELECT id, {', '.join(LANE_COLUMNS)} FROM stations_chargepoint WHERE tenant_id = %s AND id"  # noqa: S608
-_OWNERS = "SELECT id, charge_point_id FROM stations_transaction WHERE tenant_id = %s AND id"
+Row = TypeVar("Row", bound=Model)
+
 _ONE_OF = " IN (SELECT value FROM json_each(%s))"
 _ANY = " = ANY(%s)"
-_ASK_CHARGE_POINTS, _ASK_OWNERS = Statement(_CHARGE_POINTS + _ANY), Statement(_OWNERS + _ANY)
+
+
+class _Question:
+    """A SELECT of rows of one tenant by values of one column, in the words of both databases.
+
+    `sql` ends with the column, which is of `kind`; `times` are the places of the selected times.
+    """
+
+    def __init__(self, sql: str, kind: Kind, times: Collection[int] = ()) -> None:
+        self.sql, self.kind, self.times = sql, kind, times
+        self.statement = Statement(sql + _ANY)
+
+
+_NAMES = ("id", *LANE_COLUMNS)
+_CHARGE_POINTS = _Question(
+    f"SELECT {', '.join(_NAMES)} FROM stations_chargepoint WHERE tenant_id = %s AND id",  # noqa: S608
+    "plain",
+    [index for index, name in enumerate(_NAMES) if name.endswith(("_at", "_until"))],
+)
+_OWNERS = _Question("SELECT id, charge_point_id FROM stations_transaction WHERE tenant_id = %s AND id", "plain")
+_TAG_NAMES = ("id", "tenant_id", "key", "parent_id_tag", "expiry_date", "blocked", "max_active_transactions")
+_ID_TAGS = _Question(
+    f"SELECT {', '.join(f'tag.{name}' for name in _TAG_NAMES)}, allowed.site_id FROM stations_idtag AS tag"  # noqa: S608
+    " LEFT JOIN stations_idtagsite AS allowed ON allowed.id_tag_id = tag.id WHERE tag.tenant_id = %s AND tag.key",
+    "text",
+    [_TAG_NAMES.index("expiry_date")],
+)
+_CONNECTOR_NAMES = ("id", "tenant_id", "charge_point_id", "connector_id", "status_at")
+_CONNECTORS = _Question(
+    f"SELECT {', '.join(_CONNECTOR_NAMES)} FROM stations_connector WHERE tenant_id = %s AND charge_point_id",  # noqa: S608
+    "plain",
+    [_CONNECTOR_NAMES.index("status_at")],
+)
 # What was opened by a StartTransaction with these words, in the order of StartKey: an entry of its constraint.
 _STARTED = """SELECT id FROM stations_transaction WHERE tenant_id = %s AND orphan_ref = ''
  AND charge_point_id = {} AND connector_id = {} AND id_tag = {} AND started_at = {} AND meter_start_wh = {}"""
@@ -44,8 +77,19 @@ _ASK_STARTS = Statement(
 _STARTS = "SELECT asked.key + 1, ({}), NULL FROM json_each(%s) AS asked".format(  # noqa: S608
     _STARTED.format(*(f"json_extract(asked.value, '$[{index}]')" for index in range(5)))
 )
-_NAMES = ("id", *LANE_COLUMNS)
-_TIMES = [index for index, name in enumerate(_NAMES) if name.endswith(("_at", "_until"))]
+
+
+class Found(NamedTuple):
+    """What a look-up found, by id; what does not exist is left out.
+
+    `owners`: of each transaction the id of its charge point; `id_tags` by key; `connectors` of each charge point asked
+    about, by number.
+    """
+
+    charge_points: dict[int, ChargePoint]
+    owners: dict[int, int]
+    id_tags: dict[str, IdTag]
+    connectors: dict[int, dict[int, Connector]]
 
 
 class StartKey(NamedTuple):
@@ -66,44 +110,66 @@ def with_commit() -> AbstractContextManager[None]:
 
 
 def look_up(
-    tenant_id: int, charge_point_ids: Collection[int], transaction_ids: Collection[int]
-) -> tuple[dict[int, ChargePoint], dict[int, int]]:
-    """The charge points by id, and of each transaction the id of its charge point; what does not exist is left out.
+    tenant_id: int,
+    charge_point_ids: Collection[int] = (),
+    transaction_ids: Collection[int] = (),
+    id_tag_keys: Collection[str] = (),
+    connectors_of: Collection[int] = (),
+) -> Found:
+    """Rows of the tenant that is open, which row-level security checks, in one round trip.
 
-    A charge point has the columns that answering a message needs (LANE_COLUMNS); another one is read when it is asked
-    for, as with `only()`. The caller has opened the tenant scope: row-level security checks every row.
+    A charge point has the columns that answering a message needs (LANE_COLUMNS), as have id tags, with `site_ids`, and
+    connectors; another one is read when it is asked for, as with `only()`.
     """
-    read = _read_postgresql if connection.vendor == "postgresql" else _read_sqlite
-    charge_points, owners = read(tenant_id, charge_point_ids, transaction_ids)
+    charge_points, owners, id_tags, connectors = _ask(
+        tenant_id,
+        ((_CHARGE_POINTS, charge_point_ids), (_OWNERS, transaction_ids), (_ID_TAGS, id_tag_keys),
+         (_CONNECTORS, connectors_of)),
+    )  # fmt: skip
     alias = connection.alias
-    return {row[0]: _charge_point(row, alias) for row in charge_points}, dict(owners)
+    tags: dict[str, IdTag] = {}
+    for *values, site_id in id_tags:
+        tag = tags.get(values[2])
+        if tag is None:
+            tag = tags[values[2]] = _row_of(IdTag, _TAG_NAMES, values, alias)
+            tag.site_ids = set()
+        if site_id is not None:
+            tag.site_ids.add(site_id)
+    numbered: dict[int, dict[int, Connector]] = {charge_point_id: {} for charge_point_id in connectors_of}
+    for values in connectors:
+        connector = _row_of(Connector, _CONNECTOR_NAMES, values, alias)
+        numbered[connector.charge_point_id][connector.connector_id] = connector
+    return Found(
+        {values[0]: _row_of(ChargePoint, _NAMES, values, alias) for values in charge_points},
+        dict(owners),
+        tags,
+        numbered,
+    )
 
 
-def _read_postgresql(tenant_id: int, charge_point_ids: Collection[int], transaction_ids: Collection[int]) -> Any:
-    database: Any = connection
-    tenant = str(tenant_id)
-    steps: list[Step] = [(_ASK_CHARGE_POINTS, (tenant, as_array("plain", charge_point_ids)))]
-    if transaction_ids:
-        steps.append((_ASK_OWNERS, (tenant, as_array("plain", transaction_ids))))
-    charge_points, *owners = database.ask(*steps)
-    return charge_points, owners[0] if owners else ()
-
-
-def _read_sqlite(tenant_id: int, charge_point_ids: Collection[int], transaction_ids: Collection[int]) -> Any:
-    owners: Any = ()
+def _ask(tenant_id: int, asked: Sequence[tuple[_Question, Collection[Any]]]) -> list[Any]:
+    """The rows of each question; none where nothing is asked about."""
+    if connection.vendor == "postgresql":
+        database: Any = connection
+        tenant = str(tenant_id)
+        steps: list[Step] = [
+            (question.statement, (tenant, as_array(question.kind, values))) for question, values in asked if values
+        ]
+        answers = iter(database.ask(*steps))
+        return [next(answers) if values else () for _, values in asked]
+    found = []
     with connection.cursor() as cursor:
-        cursor.execute(_CHARGE_POINTS + _ONE_OF, [tenant_id, orjson.dumps(list(charge_point_ids)).decode()])
-        charge_points = [_in_utc(row) for row in cursor.fetchall()]
-        if transaction_ids:
-            cursor.execute(_OWNERS + _ONE_OF, [tenant_id, orjson.dumps(list(transaction_ids)).decode()])
-            owners = cursor.fetchall()
-    return charge_points, owners
+        for question, values in asked:
+            if values:
+                cursor.execute(question.sql + _ONE_OF, [tenant_id, orjson.dumps(list(values)).decode()])
+            found.append([_in_utc(row, question.times) for row in cursor.fetchall()] if values else [])
+    return found
 
 
-def _in_utc(row: tuple[Any, ...]) -> tuple[Any, ...]:
-    """A row of a charge point from SQLite, which keeps times in UTC without saying so."""
+def _in_utc(row: tuple[Any, ...], times: Collection[int]) -> tuple[Any, ...]:
+    """A row from SQLite, which keeps times in UTC without saying so."""
     values = list(row)
-    for index in _TIMES:
+    for index in times:
         if values[index] is not None:
             values[index] = values[index].replace(tzinfo=UTC)
     return tuple(values)
@@ -129,10 +195,10 @@ def look_up_starts(tenant_id: int, keys: Sequence[StartKey]) -> tuple[dict[Start
     return known, {keys[number - 1]: new_id for number, _, new_id in rows if new_id is not None}
 
 
-def _charge_point(row: tuple[Any, ...], alias: str) -> ChargePoint:
-    """The model of a row, as `Model.from_db` would make it of the same columns, for a tenth of the time."""
-    charge_point = ChargePoint.__new__(ChargePoint)
-    state = charge_point._state = ModelState()
+def _row_of(model: type[Row], names: Sequence[str], values: Sequence[Any], alias: str) -> Row:
+    """The instance of a row, as `Model.from_db` would make it of the same columns, for a tenth of the time."""
+    row = model.__new__(model)
+    state = row._state = ModelState()
     state.adding, state.db = False, alias
-    charge_point.__dict__.update(zip(_NAMES, row, strict=True))
-    return charge_point
+    row.__dict__.update(zip(names, values, strict=True))
+    return row

@@ -36,6 +36,8 @@ class IdTag(TenantModel):
     )
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
+    # Of `sites`, where the row was looked up by stations/lane_sql.py.
+    site_ids: set[int]
 
     class Meta(TenantModel.Meta):
         ordering = ["-id"]

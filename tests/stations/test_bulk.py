@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from stations.batch import MESSAGE_COLUMNS, METER_VALUE_COLUMNS
 from stations.bulk import insert_rows, update_rows
-from stations.models import ChargePoint, Command, MeterValue, OcppMessage
+from stations.models import ChargePoint, Command, Connector, MeterValue, OcppMessage
 from tenants.models import Tenant
 from tests.conftest import Tenants
 from tests.stations.rows import as_tenant, new_charge_point
@@ -121,3 +121,15 @@ def test_any_json_arrives_in_an_update(charge_point: ChargePoint, value: Any) ->
     )
     update_rows(Command, ("response", "message_id"), [(command.pk, value, "m")])
     assert Command.objects.values_list("response", "message_id").get() == (value, "m")
+
+
+def test_row_that_is_there_already_is_replaced_in_the_columns_named(charge_point: ChargePoint) -> None:
+    unset = ("error_code", "vendor_id", "vendor_error_code")
+    columns = ("tenant_id", "charge_point_id", "connector_id", "status", "info", "status_at", *unset)
+    key = (charge_point.tenant_id, charge_point.pk)
+    rows = [(*key, number, "Available", "as it was", AT, "", "", "") for number in (1, 2)]
+    insert_rows(Connector, columns, rows, replace=("status",))
+    changed = [(*key, 2, "Faulted", "as it is", None, "", "", "")]
+    insert_rows(Connector, columns, changed, replace=("status", "status_at"))
+    found = Connector.objects.order_by("connector_id").values_list("connector_id", "status", "info", "status_at")
+    assert list(found) == [(1, "Available", "as it was", AT), (2, "Faulted", "as it was", None)]

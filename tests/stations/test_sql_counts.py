@@ -109,8 +109,8 @@ def stop_transaction_with_data(stations: Stations, number: int) -> tuple[str, di
 # What each costs: the charge points of the batch and the insert into the message log always, then its own.
 CONSTANT = {
     heartbeat: 2,
-    # The id tags, the sites they are confined to.
-    authorize: 4,
+    # The id tags with the sites they are confined to.
+    authorize: 3,
     # The transactions, one insert for all elements.
     meter_values: 4,
     # The connectors, one upsert of the latest status, one insert of the history.
@@ -124,9 +124,9 @@ PER_CALL = {
     # First the tenant, the id tags with their sites, the connectors and the upsert of those that are new, the starts
     # repeated, the RemoteStartTransactions behind them, what they supersede, the insert. Then, on SQLite alone, only a
     # row that is inserted has an id.
-    start_transaction: (11, {"postgresql": 0, "sqlite": 1}),
+    start_transaction: (10, {"postgresql": 0, "sqlite": 1}),
     # The id tags with their sites, the insert of the readings; and what is stored already, of each transaction.
-    stop_transaction_with_data: (9, {"postgresql": 1, "sqlite": 1}),
+    stop_transaction_with_data: (8, {"postgresql": 1, "sqlite": 1}),
 }
 
 
@@ -159,7 +159,7 @@ def test_starts_that_supersede_read_the_last_meter_value_of_each_and_write_all_a
     assert sum('INSERT INTO "stations_transaction"' in sql for sql in found) == inserts
     assert sum('UPDATE "stations_transaction"' in sql for sql in found) == 1
     # No connector is new; the profiles that end are asked for once.
-    assert len(found) == 11 + BATCH + inserts, "\n".join(found)
+    assert len(found) == 10 + BATCH + inserts, "\n".join(found)
 
 
 def test_remote_starts_are_tied_to_their_transactions_in_one_statement(stations: Stations) -> None:
