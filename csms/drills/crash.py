@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from csms.benchmark.interruption import early_end
 from csms.benchmark.processes import Server
 from csms.drills.course import PATIENCE_SECONDS, Plan
 from csms.drills.fleet import Fleet
@@ -36,12 +37,22 @@ class DrillResult:
 
 
 def drill(plan: Plan, cut_chance: float, on_progress: Callable[[int, int], None]) -> DrillResult:
-    """Kill the server `plan.times` times while `plan.stations` charge. Raises Unavailable, BenchmarkError."""
+    """Kill the server `plan.times` times, or until Ctrl-C, while `plan.stations` charge.
+
+    Raises Unavailable, BenchmarkError.
+    """
     with stage(plan.database, plan.stations, settings={"CSMS_LOG_LEVEL": "ERROR"}) as made:
         return asyncio.run(_drill(plan, made, cut_chance, on_progress))
 
 
 async def _drill(plan: Plan, made: Stage, cut_chance: float, on_progress: Callable[[int, int], None]) -> DrillResult:
+    with early_end() as over:
+        return await _kill_often(plan, made, cut_chance, on_progress, over)
+
+
+async def _kill_often(
+    plan: Plan, made: Stage, cut_chance: float, on_progress: Callable[[int, int], None], over: asyncio.Event
+) -> DrillResult:
     chance = plan.chance()
     result = DrillResult(dict.fromkeys(POINTS, 0))
     began = asyncio.get_running_loop().time()
@@ -51,6 +62,8 @@ async def _drill(plan: Plan, made: Stage, cut_chance: float, on_progress: Callab
         async with Fleet([url_of(server)], made.made, seed=plan.seed, cut_chance=cut_chance) as fleet:
             server.kill()
             for number in range(plan.times):
+                if over.is_set():
+                    break
                 point = POINTS[number % len(POINTS)]
                 batches = chance.randrange(2, 60)
                 server = await asyncio.to_thread(_start, made, port, point, batches)

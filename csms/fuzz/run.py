@@ -19,6 +19,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from csms.benchmark.interruption import early_end
 from csms.benchmark.processes import Server, environment, manage
 from csms.benchmark.station import LoadError
 from csms.certify.rest import RestClient, RestRefused, Unreachable
@@ -40,6 +41,7 @@ CALL_TIMEOUT_SECONDS = 2
 COMMAND_PAUSE_SECONDS = 0.1
 MEMORY_LOOK_SECONDS = 0.25
 # Of the run; what is larger after it has to stay within the bound.
+LINE_EVERY_FRAMES = 50_000
 WARM_UP_SHARE = 0.2
 MAX_BROKEN = 20
 EXCERPT, LOG_EXCERPT = 1500, 4000
@@ -133,7 +135,7 @@ def stored() -> list[dict[str, Any]]:
 def fuzz(
     plan: Plan, database_url: str, folder: Path, largest_frame: int, tell: Callable[[str], None] = lambda text: None
 ) -> Result:
-    """Run `plan` on an empty database. Raises BenchmarkError when the server cannot be started at all."""
+    """Run `plan`, until Ctrl-C at the longest, on an empty database. Raises BenchmarkError without a server."""
     surroundings = environment(database_url, folder) | {"CSMS_MAX_FRAME_BYTES": str(largest_frame)}
     tell("Preparing")
     manage("migrate", "--verbosity", "0", environment=surroundings)
@@ -177,14 +179,16 @@ class Run:
             asyncio.create_task(self._watch(target.rss_bytes)),
         ]
         began = time.perf_counter()
-        await asyncio.gather(*(self._play(number, station, began) for number, station in enumerate(self._stations)))
+        with early_end() as over:
+            moves = (self._play(number, station, began, over) for number, station in enumerate(self._stations))
+            await asyncio.gather(*moves)
         self.result.seconds = round(time.perf_counter() - began, 2)
         self._stop.set()
         await asyncio.gather(*beside)
         self._charged = neighbour.charged
         self._sum_up(neighbour)
 
-    async def _play(self, number: int, station: Station, began: float) -> None:
+    async def _play(self, number: int, station: Station, began: float, over: asyncio.Event) -> None:
         plan = self._plan
         first, last = 0, FOR_EVER
         if plan.replay is not None:
@@ -194,7 +198,7 @@ class Run:
         share = plan.frames // plan.stations
 
         def running() -> bool:
-            if plan.seconds is not None and time.perf_counter() - began > plan.seconds:
+            if over.is_set() or (plan.seconds is not None and time.perf_counter() - began > plan.seconds):
                 return False
             return plan.replay is not None or station.frames < share
 
@@ -235,8 +239,13 @@ class Run:
             await asyncio.sleep(COMMAND_PAUSE_SECONDS)
 
     async def _watch(self, rss_bytes: Callable[[], int]) -> None:
+        told = 0
         while not self._stop.is_set():
-            self._memory.append((sum(station.frames for station in self._stations), rss_bytes()))
+            sent = sum(station.frames for station in self._stations)
+            self._memory.append((sent, rss_bytes()))
+            if sent - told >= LINE_EVERY_FRAMES:
+                told = sent
+                self._tell(f"{sent:,} of {self._plan.frames:,} frames")
             await asyncio.sleep(MEMORY_LOOK_SECONDS)
 
     def _sum_up(self, neighbour: Neighbour) -> None:

@@ -17,6 +17,9 @@ from csms.benchmark.processes import BenchmarkError
 from csms.drills import crash
 from csms.drills.course import Plan
 
+# Where no bar can be drawn.
+LINE_EVERY_KILLS = 50
+
 
 class Command(BaseCommand):
     help = "Kill a server of its own at random points under load; lost, doubled or wrong transactions fail the drill."
@@ -39,10 +42,14 @@ class Command(BaseCommand):
         console = Console(stderr=True)
         with Progress(console=console, disable=not console.is_terminal) as progress:
             task = progress.add_task("kills", total=plan.times)
+
+            def on_progress(done: int, total: int) -> None:
+                progress.update(task, completed=done)
+                if not console.is_terminal and done % LINE_EVERY_KILLS == 0:
+                    console.print(f"{done} of {total} kills")
+
             try:
-                result = crash.drill(
-                    plan, options["cut_chance"], lambda done, total: progress.update(task, completed=done)
-                )
+                result = crash.drill(plan, options["cut_chance"], on_progress)
             except (BenchmarkError, Unavailable) as error:
                 raise CommandError(str(error)) from error
         if options["json"]:
