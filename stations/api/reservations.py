@@ -233,8 +233,8 @@ class ReservationDetail(_Reservations):
         """The reservation whose reservationId is `pk`; raises 404, or 409 when more than one charge point has it."""
         rows = self.rows().select_related("charge_point__tenant", "cancel_command")
         rows = rows.filter(reservation_id=pk) if pk <= MAX_INT32 else rows.none()
-        identity = self.request.query_params.get("charge_point")
-        if identity is not None:
+        # Left empty, as a form does, it names none.
+        if identity := self.request.query_params.get("charge_point"):
             rows = rows.filter(charge_point__identity=identity)
         found = list(rows[:2])
         if not found:

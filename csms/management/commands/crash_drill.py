@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 from argparse import ArgumentParser
 from dataclasses import asdict
@@ -38,6 +39,8 @@ class Command(BaseCommand):
         parser.add_argument("--json", action="store_true", help="print the result as one JSON object")
 
     def handle(self, *args: Any, **options: Any) -> None:
+        # Stopped from outside, the server and the database of the run are taken down as after its end.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
         plan = Plan(options["kills"], options["stations"], options["database"], options["seed"])
         console = Console(stderr=True)
         with Progress(console=console, disable=not console.is_terminal) as progress:

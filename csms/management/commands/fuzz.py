@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,8 @@ class Command(BaseCommand):
             what, stations = options["inside"]
             self.stdout.write(json.dumps(run.seed(int(stations)) if what == "seed" else run.stored()))
             return
+        # Stopped from outside, the server and the database of the run are taken down as after its end.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
         plan = _plan(options)
         console = Console(stderr=True)
         if plan.replay is not None:

@@ -181,6 +181,7 @@ class TestLookup:
         for method in ("GET", "DELETE"):
             unclear = a.api(method, "reservations/7/")
             assert (unclear.status_code, unclear.json()["code"]) == (409, "ambiguous")
+        assert a.api("GET", "reservations/7/?charge_point=").json()["code"] == "ambiguous"
         assert a.api("GET", "reservations/7/?charge_point=TWO").json()["charge_point"] == "TWO"
         cancelled = a.api("DELETE", "reservations/7/?charge_point=TWO").json()
         assert cancelled["command"]["charge_point"] == "TWO"
