@@ -40,8 +40,8 @@ NEIGHBOUR = "NEIGHBOUR"
 CALL_TIMEOUT_SECONDS = 2
 COMMAND_PAUSE_SECONDS = 0.1
 MEMORY_LOOK_SECONDS = 0.25
-# Of the run; what is larger after it has to stay within the bound.
 LINE_EVERY_FRAMES = 50_000
+# Of the run; what is larger after it has to stay within the bound.
 WARM_UP_SHARE = 0.2
 MAX_BROKEN = 20
 EXCERPT, LOG_EXCERPT = 1500, 4000

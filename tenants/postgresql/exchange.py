@@ -5,8 +5,8 @@ server it gives up the interpreter and has to win it back from the event loop, a
 the few rows it brings.
 Choice: libpq's pipeline mode by hand: everything is sent, then the thread waits once. Statements are constant and
 prepared, once a connection. The tenant scope and BEGIN travel with the first of them, COMMIT with the last.
-Consequence: nothing of psycopg but libpq itself, its errors and its loaders takes part; what the server
-gives back is text.
+Consequence: nothing of psycopg but libpq itself, its errors and its loaders takes part; what the server gives back
+is text.
 Source: PostgreSQL manual, "Pipeline Mode" and "Asynchronous Command Processing" of libpq.
 """
 
