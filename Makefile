@@ -37,8 +37,12 @@ $(INSTALLED): requirements/dev.txt
 	  fi; \
 	fi; \
 	echo "Installing requirements/dev.txt into $(VENV) ($$($(PYTHON_IN_VENV) --version))"; \
-	if command -v uv >/dev/null; then uv pip install --quiet --compile-bytecode --python $(PYTHON_IN_VENV) --require-hashes -r requirements/dev.txt; \
-	else $(PYTHON_IN_VENV) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt; \
+	if command -v uv >/dev/null; then \
+	  uv pip install --quiet --compile-bytecode --python $(PYTHON_IN_VENV) --no-deps --require-hashes -r requirements/dev.txt \
+	  && uv pip check --quiet --python $(PYTHON_IN_VENV); \
+	else \
+	  $(PYTHON_IN_VENV) -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/dev.txt \
+	  && $(PYTHON_IN_VENV) -m pip check --disable-pip-version-check; \
 	fi
 	@touch $@
 
@@ -70,7 +74,7 @@ check: install ## Run Django's system checks
 schema: install ## Write docs/openapi.yaml from the REST API
 	$(PYTHON_IN_VENV) manage.py spectacular --validate --file docs/openapi.yaml
 
-COMPILE = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command 'make requirements'
+COMPILE = uv pip compile --quiet --universal --python-version 3.11 --no-strip-extras --generate-hashes --no-emit-index-url --custom-compile-command 'make requirements'
 requirements: ## Write the hash-pinned requirements/*.txt from pyproject.toml (needs uv; UPGRADE=--upgrade takes newer versions)
 	$(COMPILE) $(UPGRADE) pyproject.toml -o requirements/base.txt
 	$(COMPILE) $(UPGRADE) pyproject.toml --all-extras -c requirements/base.txt -o requirements/dev.txt
