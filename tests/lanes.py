@@ -38,7 +38,7 @@ INDIFFERENT_PATHS = (
     "csms/certify/test_general_rules.py", "csms/certify/test_reports.py", "csms/certify/test_tls.py",
     "csms/certify/test_wire.py", "csms/fuzz/test_moves.py", "stations/test_simulator.py",
     "stations/test_composite_schedule_properties.py", "stations/test_file_drill.py", "billing/test_rating.py",
-    "deploy/test_files.py", "deploy/test_tls_proxies.py", "test_both_lanes.py",
+    "deploy/test_files.py", "deploy/test_requirements.py", "deploy/test_tls_proxies.py", "test_both_lanes.py",
 )  # fmt: skip
 # Marked tests that the lane does not run. A browser shows the same pages on any database, and costs seconds a test.
 DESELECTED_MARKERS = {"sqlite": ("postgres", "redis"), "postgres": ("sqlite", "browser")}
