@@ -11,6 +11,8 @@ INSTALLED := $(VENV)/.installed
 TEST_WORKERS ?= 2
 PYTEST_ARGS ?=
 LANE_MINUTES ?= 40
+# Where `make run` serves.
+PORT ?= 8000
 # Every test that starts the product compiles it anew where this is set.
 unexport PYTHONDONTWRITEBYTECODE
 
@@ -46,8 +48,8 @@ $(INSTALLED): requirements/dev.txt
 	fi
 	@touch $@
 
-run: install ## Start the product with a demo tenant and simulated charge points on http://127.0.0.1:8000
-	@$(PYTHON_IN_VENV) manage.py demo
+run: install ## Start the product with a demo tenant and simulated charge points on http://127.0.0.1:8000 (PORT=…)
+	@$(PYTHON_IN_VENV) manage.py demo --port $(PORT)
 
 test: install ## Run the whole suite on SQLite, and on PostgreSQL with Redis, at the same time
 	@CSMS_TEST_LANE_MINUTES=$(LANE_MINUTES) $(PYTHON_IN_VENV) -m tests.both_lanes -n $(TEST_WORKERS) --dist worksteal --durations=10 --durations-min=2 $(PYTEST_ARGS)

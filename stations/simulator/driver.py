@@ -139,7 +139,7 @@ class Driver:
             timeout = max(0.0, min(next_sample_at, ends_at) - loop.time())
             await first_of(station.interruption, tx.stop_asked, timeout=timeout)
             now = loop.time()
-            station.transactions.advance(connector, (now - looked_at) * station.options.speed)
+            station.transactions.advance(connector, now - looked_at)
             looked_at = now
             station.raise_if_interrupted()
             if tx.stop_asked.done():

@@ -2,7 +2,7 @@
 
 The car draws constant power until its battery is at 80 % and tapers from there, as lithium batteries do. The meter
 belongs to the connector, not to the transaction: its register only ever rises, so meterStart of one transaction is
-never below meterStop of the one before. Time is an argument, so a time lapse is simply a larger number of seconds.
+never below meterStop of the one before. Time is an argument.
 Units: W, Wh, V, A, percent, seconds.
 """
 

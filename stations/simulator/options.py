@@ -16,8 +16,9 @@ class FleetOptions:
 
     `url` is the endpoint, `ws://HOST:PORT/ocpp/TENANT/`; the identity is appended, percent-encoded. Identities are the
     given ones, else those of `credentials` (the first `stations` of them), else `prefix` followed by 0001, 0002, and so
-    on. `speed` is a time lapse: the energy that flows and the pauses of the scenarios run that many times as fast,
-    while timestamps, heartbeats and sample intervals stay those of the clock on the wall. `duration_seconds` and
+    on. `speed` is a time lapse: the pauses of the scenarios, charging included, pass that many times as
+    fast, while timestamps, heartbeats, sample intervals and the energy that flows keep to the clock on the wall: what a
+    session has charged is what its power gives in its time. `duration_seconds` and
     `transactions` (rounds of the scenario per station) end the run; without them it goes on until stopped. `validate`
     checks every message against the schemas, which costs about 0.4 ms each. `patience_seconds` is how long a station
     tries to reach a server that does not answer at all.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import secrets
@@ -9,17 +10,20 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from argparse import ArgumentParser
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 from django.db import connection
+from django.db.migrations.loader import MigrationLoader
 
+from csms import server as product_server
 from stations import credentials
 from stations.models import ChargePoint, IdTag
 from tenants.models import Membership, Site, Tenant
@@ -28,6 +32,10 @@ from tenants.scope import platform_scope, tenant_scope
 SLUG = "demo"
 ADMIN = "admin"
 START_SECONDS = 60
+WATCH_SECONDS = 0.5
+# Until everything has ended after Ctrl-C, and what of it the server may take for its connections.
+STOP_SECONDS = 3.0
+SERVER_STOP_SECONDS = 2
 # Identity, scenario of `manage.py simulate`, what it shows.
 STATIONS = (
     ("DEMO-01", "plug-in-first", "Cable first, then card"),
@@ -56,41 +64,102 @@ class Command(BaseCommand):
         parser.add_argument("--seconds", type=float, help="stop by itself after this long")
 
     def handle(self, *args: Any, **options: Any) -> None:
+        stop = threading.Event()
+
+        def asked(*_: Any) -> None:
+            if stop.is_set():
+                os._exit(130)
+            stop.set()
+            self.stdout.write(f"\nStopping, {STOP_SECONDS:.0f} seconds at most.")
+            self.stdout.flush()
+
+        try:
+            self._prepare(options["host"], options["port"])
+        except KeyboardInterrupt:
+            raise CommandError("Stopped before anything was started.", returncode=130) from None
+        for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(name, asked)
+        processes: list[subprocess.Popen[Any]] = []
+        try:
+            self._run(options, processes, stop)
+        finally:
+            self._stop(processes)
+
+    def _prepare(self, host: str, port: int) -> None:
+        """Refuse what can't work before anything is changed, then bring the database up to date."""
+        self.only_one = self._claim_data_dir()
+        if port:
+            try:
+                product_server.bind(host, port).close()
+            except OSError as error:
+                raise CommandError(
+                    f"Port {port} of {host} cannot be used ({error.strerror}): another program has it? "
+                    f"Choose another one: make run PORT={port + 80 if port < 65_000 else 8080}"
+                ) from error
+        loader = MigrationLoader(connection)
+        newer = [name for name in loader.applied_migrations if name not in loader.disk_migrations]
+        if any(app in ("stations", "tenants", "billing") for app, _ in newer):
+            raise CommandError(
+                f"The data in {settings.DATA_DIR} were written by a newer version of the product. "
+                "Use that version, or move the folder away to begin anew."
+            )
         call_command("migrate", interactive=False, verbosity=0)
+
+    def _claim_data_dir(self) -> IO[str]:
+        """The lock on this folder's data, held by us and by our server; CommandError when another demo has it."""
+        lock = (Path(settings.DATA_DIR) / "demo.lock").open("a+")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            lock.seek(0)
+            where = lock.read().strip() or "it is starting"
+            raise CommandError(
+                f"It runs already with the data of this folder: {where}. Stop it there with Ctrl-C first."
+            ) from None
+        lock.truncate(0)
+        return lock
+
+    def _run(self, options: dict[str, Any], processes: list[subprocess.Popen[Any]], stop: threading.Event) -> None:
+        """Start server and stations, say where they are, and watch them until `stop`."""
         password = self._admin_password()
         station_passwords = self._tenant()
         connection.close()
-        server = self._start_server(options["host"], options["port"])
-        url = self._await_address(server)
-        stations = self._start_stations(url, station_passwords, options["speed"])
-        stop = threading.Event()
-        for name in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(name, lambda *_: stop.set())
-        self.stdout.write(f"\n{len(STATIONS)} simulated charge points are connecting; they charge in the background.")
+        processes.append(server := self._start_server(options["host"], options["port"]))
+        url = self._await_address(server, stop)
+        if url is None:
+            return
+        self.only_one.write(f"{url}/admin/, process {os.getpid()}")
+        self.only_one.flush()
+        processes.append(stations := self._start_stations(url, station_passwords, options["speed"]))
+        self.stdout.write(f"\n{len(STATIONS)} simulated charge points are connecting; they charge in the background:")
+        for identity, _, description in STATIONS:
+            self.stdout.write(f"  {identity}  {description}")
         if password:
             self.stdout.write(f"Sign in as {ADMIN} with the password {password} (shown only this once).")
         else:
-            self.stdout.write(f"Sign in as {ADMIN}; forgotten: python manage.py changepassword {ADMIN}")
+            self.stdout.write(f"Sign in as {ADMIN}; forgotten: {_python()} manage.py changepassword {ADMIN}")
         self.stdout.write("Stop with Ctrl-C.")
         self.stdout.write(f"{url}/admin/")
         self.stdout.flush()
-        try:
-            deadline = options["seconds"]
-            waited = 0.0
-            while not stop.wait(0.5):
-                waited += 0.5
-                if server.poll() is not None:
-                    raise CommandError(f"The server ended with {server.returncode}.")
-                if deadline is not None and waited >= deadline:
-                    break
-        finally:
-            for process in (stations, server):
-                process.terminate()
-            for process in (stations, server):
-                try:
-                    process.wait(settings.CSMS_SHUTDOWN_SECONDS * 2)
-                except subprocess.TimeoutExpired:
-                    process.kill()
+        ends_at = None if options["seconds"] is None else time.monotonic() + options["seconds"]
+        watched = True
+        while not stop.wait(WATCH_SECONDS) and (ends_at is None or time.monotonic() < ends_at):
+            if server.poll() is not None:
+                raise CommandError(f"The server ended with {server.returncode}: {_last_words('server.log')}")
+            if watched and stations.poll() is not None:
+                watched = False
+                self.stdout.write(f"The simulated charge points ended: {_last_words('stations.log')}")
+                self.stdout.flush()
+
+    def _stop(self, processes: list[subprocess.Popen[Any]]) -> None:
+        for process in processes:
+            process.terminate()
+        deadline = time.monotonic() + STOP_SECONDS
+        for process in processes:
+            try:
+                process.wait(max(0.0, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                process.kill()
 
     def _admin_password(self) -> str | None:
         """The new admin's password, or None when there is one already."""
@@ -137,13 +206,16 @@ class Command(BaseCommand):
 
     def _start_server(self, host: str, port: int) -> subprocess.Popen[str]:
         log = (Path(settings.DATA_DIR) / "server.log").open("a")
+        given = {"CSMS_LOG_FORMAT": "console", "CSMS_SHUTDOWN_SECONDS": str(SERVER_STOP_SECONDS), **os.environ}
         return subprocess.Popen(  # noqa: S603 - our own command line
             [sys.executable, sys.argv[0], "serve", "--host", host, "--port", str(port)],
-            stdout=subprocess.PIPE, stderr=log, text=True, env={"CSMS_LOG_FORMAT": "console", **os.environ},
+            stdout=subprocess.PIPE, stderr=log, text=True, env=given,
+            # Ctrl-C is passed on by us, once; the lock lasts as long as anybody writes to the data.
+            start_new_session=True, pass_fds=[self.only_one.fileno()],
         )  # fmt: skip
 
-    def _await_address(self, server: subprocess.Popen[str]) -> str:
-        """The URL the server says it listens on; CommandError when it does not come up."""
+    def _await_address(self, server: subprocess.Popen[str], stop: threading.Event) -> str | None:
+        """The URL the server says it listens on, None when stopped meanwhile; CommandError when it does not come up."""
         timer = threading.Timer(START_SECONDS, server.kill)
         timer.start()
         for line in server.stdout or ():
@@ -151,8 +223,9 @@ class Command(BaseCommand):
                 timer.cancel()
                 return line.removeprefix("Listening on ").strip()
         timer.cancel()
-        tail = (Path(settings.DATA_DIR) / "server.log").read_text().strip().splitlines()[-3:]
-        raise CommandError("The server did not start: " + " / ".join(tail))
+        if stop.is_set():
+            return None
+        raise CommandError(f"The server did not start: {_last_words('server.log')}")
 
     def _start_stations(self, url: str, passwords: dict[str, str], speed: float) -> subprocess.Popen[bytes]:
         path = Path(settings.DATA_DIR) / "demo-stations.json"
@@ -167,4 +240,20 @@ class Command(BaseCommand):
         for id_tag, _, _ in ID_TAGS:
             command += ["--id-tag", id_tag]
         log = (Path(settings.DATA_DIR) / "stations.log").open("ab")
-        return subprocess.Popen(command, stdout=log, stderr=log)  # noqa: S603 - our own command line
+        return subprocess.Popen(  # noqa: S603 - our own command line
+            command, stdout=log, stderr=log, start_new_session=True
+        )
+
+
+def _python() -> str:
+    """How the user calls this Python: from the folder of the checkout where it lies there."""
+    here = Path.cwd()
+    python = Path(sys.executable)
+    return str(python.relative_to(here)) if python.is_relative_to(here) else str(python)
+
+
+def _last_words(log: str) -> str:
+    """The last line of a log in the data folder, and where the rest is."""
+    path = Path(settings.DATA_DIR) / log
+    lines = path.read_text(errors="replace").strip().splitlines()
+    return f"{lines[-1] if lines else 'no word of it'} (more in {path})"
