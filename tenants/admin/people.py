@@ -17,6 +17,7 @@ from unfold.decorators import display
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget, UnfoldAdminTextInputWidget
 
+from tenants import owners
 from tenants.admin.scoped import TenantModelAdmin
 from tenants.display import badge, moment
 from tenants.models import Membership, Role, Site
@@ -24,6 +25,8 @@ from tenants.scope import platform_scope
 
 NO_SUCH_USER = "Nobody has exactly this user name or e-mail address."
 SEVERAL_USERS = "Several accounts have this e-mail address: give the user name."
+NOT_MADE_HERE = "Only an owner makes or unmakes owners."
+LAST_OWNER_OF = "{} is the last owner of {} who can sign in and is not limited to sites: make another one first."
 NOT_STAFF = "{} cannot sign in here yet: a platform administrator has to give the account staff status."
 
 
@@ -71,23 +74,31 @@ class MembershipForm(forms.ModelForm):
         self.instance.user = found[0]
         return person
 
-    def clean_role(self) -> str:
-        role = self.cleaned_data["role"]
-        before = Membership.objects.get(pk=self.instance.pk).role if self.instance.pk else None
-        if Role.OWNER in (role, before) and role != before:
-            if not may_make_owners(self.request):
-                raise ValidationError("Only an owner makes or unmakes owners.")
-            if before == Role.OWNER and is_last_owner(self.instance):
-                raise ValidationError("A tenant keeps at least one owner: make another one first.")
-        return str(role)
+    def clean(self) -> dict[str, Any]:
+        cleaned: dict[str, Any] = super().clean() or self.cleaned_data
+        role = cleaned.get("role")
+        if role is None:
+            return cleaned
+        if self.instance.pk is None:
+            if role == Role.OWNER and not self._may_edit_owners():
+                self.add_error("role", NOT_MADE_HERE)
+            return cleaned
+        owners.hold([self.instance.tenant_id])
+        before = Membership.objects.get(pk=self.instance.pk).role
+        if Role.OWNER in (role, before) and not self._may_edit_owners():
+            if role != before:
+                self.add_error("role", NOT_MADE_HERE)
+            if before == Role.OWNER:
+                self.add_error(None, owners.OWNERS_ONLY)
+        elif owners.is_last(self.instance):
+            if role != Role.OWNER:
+                self.add_error("role", owners.LAST_OWNER)
+            if cleaned.get("limited_to_sites"):
+                self.add_error("limited_to_sites", owners.LAST_OWNER)
+        return cleaned
 
-
-def may_make_owners(request: Any) -> bool:
-    return bool(request.user.is_superuser) or (request.membership is not None and request.membership.role == Role.OWNER)
-
-
-def is_last_owner(membership: Membership) -> bool:
-    return not Membership.objects.filter(role=Role.OWNER).exclude(pk=membership.pk).exists()
+    def _may_edit_owners(self) -> bool:
+        return owners.may_edit_owners(self.request.user, self.request.membership)
 
 
 @admin.register(Membership)
@@ -108,7 +119,12 @@ class MembershipAdmin(TenantModelAdmin):
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         first = "person" if obj is None else "person_name"
-        return [(None, {"fields": (first, "role", "limited_to_sites" if self._edits(request, obj) else "site_names")})]
+        shown: dict[str, Any] = {
+            "fields": (first, "role", "limited_to_sites" if self._edits(request, obj) else "site_names")
+        }
+        if obj is not None and obj.role == Role.OWNER and not self._may_edit_owners(request):
+            shown["description"] = owners.OWNERS_ONLY
+        return [(None, shown)]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         return ("person_name", "site_names") if obj is not None else ()
@@ -119,7 +135,14 @@ class MembershipAdmin(TenantModelAdmin):
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         if not super().has_delete_permission(request, obj):
             return False
-        return obj is None or obj.role != Role.OWNER or (may_make_owners(request) and not is_last_owner(obj))
+        if obj is None or obj.role != Role.OWNER:
+            return True
+        if request.method == "POST":
+            owners.hold([obj.tenant_id])
+        return self._may_edit_owners(request) and not owners.is_last(obj)
+
+    def _may_edit_owners(self, request: Any) -> bool:
+        return owners.may_edit_owners(request.user, request.membership)
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
         super().save_related(request, form, formsets, change)
@@ -154,11 +177,25 @@ admin.site.unregister(User)
 admin.site.unregister(Group)
 
 
+class AccountForm(UserChangeForm):
+    """An account; that of a tenant's last owner stays one that can sign in."""
+
+    def clean(self) -> dict[str, Any]:
+        cleaned: dict[str, Any] = super().clean() or self.cleaned_data
+        taken = [name for name in ("is_active", "is_staff") if name in self.changed_data and not cleaned.get(name)]
+        if taken:
+            owners.hold_all_of(self.instance)
+            # The instance has the new values only after this.
+            for tenant in owners.left_without(self.instance):
+                self.add_error(taken[0], LAST_OWNER_OF.format(self.instance, tenant))
+        return cleaned
+
+
 @admin.register(User)
 class UserAdmin(DjangoUserAdmin, ModelAdmin):
     """Accounts of the installation; what an account may do in a tenant is its membership, not Django's permissions."""
 
-    form = UserChangeForm
+    form = AccountForm
     add_form = UserCreationForm
     change_password_form = AdminPasswordChangeForm
     list_display = ("username", "email", "first_name", "last_name", "is_staff", "is_superuser", "is_active")
@@ -190,6 +227,15 @@ class UserAdmin(DjangoUserAdmin, ModelAdmin):
         return bool(request.user.is_superuser)
 
     has_add_permission = has_change_permission = has_delete_permission = has_view_permission
+
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> tuple[Any, Any, Any, Any]:
+        listed, counts, missing, protected = super().get_deleted_objects(objs, request)
+        for user in objs:
+            if request.method == "POST":
+                owners.hold_all_of(user)
+            protected = [*protected, *(LAST_OWNER_OF.format(user, tenant) for tenant in owners.left_without(user))]
+        # Who may delete accounts deletes the memberships with them, whichever tenant they are in.
+        return listed, counts, missing - {str(Membership._meta.verbose_name)}, protected
 
     def delete_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> Any:
         # The account's memberships are in many tenants, and all go with it.

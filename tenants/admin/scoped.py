@@ -34,6 +34,7 @@ from csms.proxies import peer
 from tenants.admin import lists
 from tenants.models import ApiScope, AuditEntry, Site
 from tenants.permissions import allowed_site_ids, has_scope
+from tenants.scoped import TenantModel
 from tenants.validators import CURRENCY_DECIMALS
 
 # Fields whose values are names from a long list: chosen, not typed.
@@ -129,9 +130,11 @@ class TenantModelAdmin(ModelAdmin):
         queryset = super().get_queryset(request)
         return queryset if self.site_path is None else confined(queryset, request, self.site_path)
 
-    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
+    def get_object(self, request: Any, object_id: str, from_field: str | None = None) -> Any:
         """As Django's, but 404 where Django would redirect: another tenant's row looks like one that never was."""
-        obj = super().get_object(request, object_id, from_field)
+        # Whoever works for no tenant (any more) has no scope in which there could be one.
+        visible = request.tenant is not None or not issubclass(self.model, TenantModel)
+        obj = super().get_object(request, object_id, from_field) if visible else None
         if obj is None:
             raise Http404(f"There is no such {self.opts.verbose_name}.")
         return obj

@@ -235,6 +235,13 @@ def test_account_goes_with_its_memberships_in_every_tenant(tenants: Tenants) -> 
         assert not Membership.objects.exists()
 
 
+@pytest.mark.parametrize("page", ["change", "delete", "history"])
+def test_person_without_a_tenant_finds_no_rows(tenants: Tenants, page: str) -> None:
+    with tenant_scope(tenants.tenant_a):
+        row = Membership.objects.create(user=new_user(), role=Role.OWNER)
+    assert client_of(new_user()).get(url(f"tenants_membership_{page}", row.pk)).status_code == 404
+
+
 # --- audit --------------------------------------------------------------------------------------------------------
 def test_history_of_an_object_is_the_audit_log_filtered(owner: Client) -> None:
     site = Site.objects.create(name="Depot", slug="depot")
