@@ -45,7 +45,9 @@ $(INSTALLED): requirements/dev.txt
 	else \
 	  $(PYTHON_IN_VENV) -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/dev.txt \
 	  && $(PYTHON_IN_VENV) -m pip check --disable-pip-version-check; \
-	fi
+	fi || { \
+	  echo "Not installed; the reason stands above. It needs the Python package index once. Then: make install (rm -rf $(VENV) begins anew)" >&2; exit 1; \
+	}
 	@touch $@
 
 run: install ## Start the product with a demo tenant and simulated charge points on http://127.0.0.1:8000 (PORT=…)

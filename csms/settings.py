@@ -34,7 +34,12 @@ def _number(name: str, default: int, minimum: int) -> int:
 
 def _data_dir() -> Path:
     path = Path(env.str("CSMS_DATA_DIR", default=str(BASE_DIR / "var")))
-    path.mkdir(parents=True, exist_ok=True)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ImproperlyConfigured(f"CSMS_DATA_DIR, {path}, cannot be made: {error.strerror}.") from error
+    if not os.access(path, os.W_OK | os.X_OK):
+        raise ImproperlyConfigured(f"CSMS_DATA_DIR, {path}, cannot be written to by this user.")
     return path
 
 

@@ -1,4 +1,4 @@
-"""`manage.py demo`, as `make run` calls it: from an empty folder to charging stations, and every way it may go wrong."""
+"""`manage.py demo`, as `make run` calls it: from an empty folder to charging stations, and what may be in its way."""
 
 from __future__ import annotations
 
@@ -130,6 +130,25 @@ def test_data_of_a_newer_version_are_left_alone(demos: Any, tmp_path: Path) -> N
     assert demo.process.returncode == 1
     assert f"CommandError: The data in {tmp_path} were written by a newer version" in said
     assert said.count("\n") == 1
+
+
+def test_a_broken_database_is_said_in_one_sentence(demos: Any, tmp_path: Path) -> None:
+    (tmp_path / "csms.sqlite3").write_bytes(b"this is no database, it only has its name" * 50)
+    demo = demos(tmp_path, "--port", "0")
+    said = demo.rest()
+    assert demo.process.returncode == 1
+    assert said.startswith(
+        f"CommandError: The data in {tmp_path} cannot be brought up to date (file is not a database)."
+    )
+    assert said.count("\n") == 1
+
+
+def test_a_data_folder_that_cannot_be_made_is_said_in_one_sentence(demos: Any, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    demo = demos(tmp_path / "file" / "var", "--port", "0")
+    said = demo.rest()
+    assert demo.process.returncode == 1
+    assert said == f"CSMS_DATA_DIR, {tmp_path / 'file' / 'var'}, cannot be made: Not a directory.\n"
 
 
 def _record_migration(database: Path, app: str, name: str) -> None:

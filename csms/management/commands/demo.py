@@ -20,7 +20,7 @@ from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
-from django.db import connection
+from django.db import DatabaseError, connection
 from django.db.migrations.loader import MigrationLoader
 
 from csms import server as product_server
@@ -96,6 +96,15 @@ class Command(BaseCommand):
                     f"Port {port} of {host} cannot be used ({error.strerror}): another program has it? "
                     f"Choose another one: make run PORT={port + 80 if port < 65_000 else 8080}"
                 ) from error
+        try:
+            self._migrate()
+        except DatabaseError as error:
+            raise CommandError(
+                f"The data in {settings.DATA_DIR} cannot be brought up to date ({error}). "
+                "Move the folder away to begin anew."
+            ) from error
+
+    def _migrate(self) -> None:
         loader = MigrationLoader(connection)
         newer = [name for name in loader.applied_migrations if name not in loader.disk_migrations]
         if any(app in ("stations", "tenants", "billing") for app, _ in newer):
