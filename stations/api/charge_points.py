@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from django.core.exceptions import ValidationError
@@ -25,9 +25,11 @@ from stations.api.visibility import charge_point_of, charge_points_of
 from stations.models import ChargePoint, Connector, PasswordChange, Transaction
 from stations.models.charge_point import BOOT_TEXTS, RegistrationStatus, validate_identity, validate_time_zone
 from tenants.api.fields import Boolean, Integer, Text
+from tenants.api.many import list_of, put_many, results_of
 from tenants.api.permissions import tenant_of
 from tenants.api.problems import Problem, bad_request
 from tenants.api.requests import raw_path
+from tenants.api.schema import PROBLEM
 from tenants.api.views import StrictSerializer, TenantAPIView, entity_tag
 from tenants.models import Site, Tenant
 
@@ -181,12 +183,47 @@ class _ChargePoints(TenantAPIView):
         self.audit("create" if created else "change", charge_point, changes)
         return shown
 
+    def replace(self, charge_point: ChargePoint | None, identity: str, data: Any) -> Replaced:
+        """Register `identity`, or replace what is written of `charge_point`, by `data`, the body of a PUT."""
+        values = self.values(identity, data, partial=False)
+        if charge_point is not None:
+            if "security_profile" not in data:
+                # Left out, it must not lower in silence what the charge point has reached.
+                del values["security_profile"]
+            return Replaced(charge_point, self.write(charge_point, values), False)
+        try:
+            validate_identity(identity)
+        except ValidationError as error:
+            raise bad_request("/identity", error.messages[0], error.code or "invalid") from None
+        charge_point = ChargePoint(identity=identity)
+        return Replaced(charge_point, self.write(charge_point, values), True)
+
+    def locked(self, identity: str) -> ChargePoint | None:
+        """The charge point, locked until the change is committed: two that start from one state must not both hold."""
+        rows = charge_points_of(self).filter(identity=identity)
+        return rows.select_related("site").select_for_update(of=("self",)).first()
+
+    def values(self, identity: str, data: Any, *, partial: bool) -> dict[str, Any]:
+        values = self.validated(ChargePointWrite, data, partial=partial)
+        if values.pop("identity", identity) != identity:
+            raise bad_request("/identity", "It differs from the identity in the URL.", "identity_mismatch")
+        return values
+
+
+class Replaced(NamedTuple):
+    """What a PUT has done: `shown` is in this answer only, `created` is whether it was not there before."""
+
+    charge_point: ChargePoint
+    shown: dict[str, Any]
+    created: bool
+
 
 def _plain(value: Any) -> Any:
     return value.slug if isinstance(value, Site) else value
 
 
 class ChargePointList(_ChargePoints):
+    list_methods = frozenset({"PUT"})
     query_parameters = frozenset({"site", "connected", "registration_status", "vendor", "model"})
     paginated = True
 
@@ -223,6 +260,23 @@ class ChargePointList(_ChargePoints):
         path = f"{raw_path(request._request)}{quote(charge_point.identity, safe='')}/"
         return self.created(response.data, path, ETag=response["ETag"])
 
+    @extend_schema(
+        operation_id="charge_points_replace_many",
+        summary="Register or replace up to 1,000 charge points",
+        description="Each for itself: the answer has a result for each, in the order sent.",
+        request=list_of(ChargePointWrite),
+        responses={200: results_of(schemas.CHARGE_POINT, "identity", PROBLEM)},
+    )
+    def put(self, request: Request) -> Response:
+        tenant = tenant_of(request)
+
+        def put(identity: str, data: dict[str, Any]) -> tuple[dict[str, Any], bool]:
+            done = self.replace(self.locked(identity), identity, data)
+            row = with_live_state(ChargePoint.objects.filter(pk=done.charge_point.pk)).get()
+            return charge_point_json(row, tenant) | done.shown, done.created
+
+        return put_many(self, "identity", str, put)
+
 
 class ChargePointDetail(_ChargePoints):
     @extend_schema(operation_id="charge_points_read", summary="One charge point", responses={200: schemas.CHARGE_POINT})
@@ -236,20 +290,12 @@ class ChargePointDetail(_ChargePoints):
         responses={200: schemas.CHARGE_POINT, 201: schemas.CHARGE_POINT},
     )
     def put(self, request: Request, identity: str) -> Response:
-        charge_point = self._locked(identity)
+        charge_point = self.locked(identity)
         self.check_match(None if charge_point is None else tag_of(charge_point))
-        values = self._values(identity, partial=False)
-        if charge_point is not None:
-            if "security_profile" not in self.request.data:
-                # Left out, it must not lower in silence what the charge point has reached.
-                del values["security_profile"]
-            return self.answer(charge_point, self.write(charge_point, values))
-        try:
-            validate_identity(identity)
-        except ValidationError as error:
-            raise bad_request("/identity", error.messages[0], error.code or "invalid") from None
-        charge_point = ChargePoint(identity=identity)
-        response = self.answer(charge_point, self.write(charge_point, values))
+        done = self.replace(charge_point, identity, request.data)
+        response = self.answer(done.charge_point, done.shown)
+        if not done.created:
+            return response
         return self.created(response.data, raw_path(request._request), ETag=response["ETag"])
 
     @extend_schema(
@@ -259,11 +305,11 @@ class ChargePointDetail(_ChargePoints):
         responses={200: schemas.CHARGE_POINT},
     )
     def patch(self, request: Request, identity: str) -> Response:
-        charge_point = self._locked(identity)
+        charge_point = self.locked(identity)
         if charge_point is None:
             raise Problem(404, "not_found", "There is no charge point of this identity.")
         self.check_match(tag_of(charge_point))
-        return self.answer(charge_point, self.write(charge_point, self._values(identity, partial=True)))
+        return self.answer(charge_point, self.write(charge_point, self.values(identity, request.data, partial=True)))
 
     @extend_schema(
         operation_id="charge_points_delete",
@@ -282,14 +328,3 @@ class ChargePointDetail(_ChargePoints):
         commands.ring_on_commit([charge_point.pk])
         charge_point.delete()
         return Response(status=204)
-
-    def _locked(self, identity: str) -> ChargePoint | None:
-        """The charge point, locked until the change is committed: two that start from one state must not both hold."""
-        rows = charge_points_of(self).filter(identity=identity)
-        return rows.select_related("site").select_for_update(of=("self",)).first()
-
-    def _values(self, identity: str, *, partial: bool) -> dict[str, Any]:
-        values = self.validated(ChargePointWrite, partial=partial)
-        if values.pop("identity", identity) != identity:
-            raise bad_request("/identity", "It differs from the identity in the URL.", "identity_mismatch")
-        return values

@@ -23,8 +23,10 @@ from stations.api.values import sites_named
 from stations.models import IdTag, IdTagSite
 from stations.models.id_tag import validate_id_tag
 from tenants.api.fields import Boolean, Instant, Integer, Slugs, Text
+from tenants.api.many import list_of, put_many, results_of
 from tenants.api.problems import Problem, bad_request
 from tenants.api.requests import raw_path
+from tenants.api.schema import PROBLEM
 from tenants.api.views import StrictSerializer, TenantAPIView, entity_tag
 from tenants.models import Site
 
@@ -154,8 +156,31 @@ class _IdTags(TenantAPIView):
             changes["sites"] = [sites_before, sites_after]
         self.audit("create" if created else "change", row, changes)
 
+    def locked(self) -> QuerySet[IdTag]:
+        return self.rows().select_for_update(of=("self",))
+
+    def replace(self, row: IdTag | None, id_tag: str, data: Any) -> IdTag:
+        """Register `id_tag`, or replace what is written of `row`, by `data`, the body of a PUT; gives the row."""
+        values = self.values(id_tag, data, partial=False)
+        if row is None:
+            try:
+                validate_id_tag(id_tag)
+            except ValidationError as error:
+                raise bad_request("/id_tag", error.messages[0], error.code or "invalid") from None
+            row = IdTag(id_tag=id_tag)
+        self.write(row, values)
+        return row
+
+    def values(self, id_tag: str, data: Any, *, partial: bool) -> dict[str, Any]:
+        """The body's members; the id tag stays as first registered."""
+        values = self.validated(IdTagWrite, data, partial=partial)
+        if values.pop("id_tag", id_tag).upper() != id_tag.upper():
+            raise bad_request("/id_tag", "It differs from the id tag in the URL.", "id_tag_mismatch")
+        return values
+
 
 class IdTagList(_IdTags):
+    list_methods = frozenset({"PUT"})
     query_parameters = frozenset({"blocked", "parent_id_tag"})
     paginated = True
 
@@ -187,6 +212,21 @@ class IdTagList(_IdTags):
         path = f"{raw_path(request._request)}{quote(row.id_tag, safe='')}/"
         return self.created(response.data, path, ETag=response["ETag"])
 
+    @extend_schema(
+        operation_id="id_tags_replace_many",
+        summary="Register or replace up to 1,000 id tags",
+        description="Each for itself: the answer has a result for each, in the order sent.",
+        request=list_of(IdTagWrite),
+        responses={200: results_of(schemas.ID_TAG, "id_tag", PROBLEM)},
+    )
+    def put(self, request: Request) -> Response:
+        def put(id_tag: str, data: dict[str, Any]) -> tuple[dict[str, Any], bool]:
+            row = self.locked().filter(key=id_tag.upper()).first()
+            written = self.replace(row, id_tag, data)
+            return id_tag_json(IdTag.objects.prefetch_related("sites").get(pk=written.pk)), row is None
+
+        return put_many(self, "id_tag", str.upper, put)
+
 
 class IdTagDetail(_IdTags):
     @extend_schema(operation_id="id_tags_read", summary="One id tag", responses={200: schemas.ID_TAG})
@@ -200,19 +240,12 @@ class IdTagDetail(_IdTags):
         responses={200: schemas.ID_TAG, 201: schemas.ID_TAG},
     )
     def put(self, request: Request, id_tag: str) -> Response:
-        row = self._locked().filter(key=id_tag.upper()).first()
+        row = self.locked().filter(key=id_tag.upper()).first()
         self.check_match(None if row is None else tag_of(row))
-        values = self._values(id_tag, partial=False)
-        if row is not None:
-            self.write(row, values)
-            return self.answer(row)
-        try:
-            validate_id_tag(id_tag)
-        except ValidationError as error:
-            raise bad_request("/id_tag", error.messages[0], error.code or "invalid") from None
-        row = IdTag(id_tag=id_tag)
-        self.write(row, values)
-        response = self.answer(row)
+        created = row is None
+        response = self.answer(self.replace(row, id_tag, request.data))
+        if not created:
+            return response
         return self.created(response.data, raw_path(request._request), ETag=response["ETag"])
 
     @extend_schema(
@@ -222,32 +255,22 @@ class IdTagDetail(_IdTags):
         responses={200: schemas.ID_TAG},
     )
     def patch(self, request: Request, id_tag: str) -> Response:
-        row = self._found(self._locked(), id_tag)
+        row = self._found(self.locked(), id_tag)
         self.check_match(tag_of(row))
-        self.write(row, self._values(id_tag, partial=True))
+        self.write(row, self.values(id_tag, request.data, partial=True))
         return self.answer(row)
 
     @extend_schema(operation_id="id_tags_delete", summary="Delete an id tag", responses={204: None})
     def delete(self, request: Request, id_tag: str) -> Response:
-        row = self._found(self._locked(), id_tag)
+        row = self._found(self.locked(), id_tag)
         self.check_match(tag_of(row))
         self.check_sites(row)
         self.audit("delete", row)
         row.delete()
         return Response(status=204)
 
-    def _locked(self) -> QuerySet[IdTag]:
-        return self.rows().select_for_update(of=("self",))
-
     def _found(self, rows: QuerySet[IdTag], id_tag: str) -> IdTag:
         row = rows.filter(key=id_tag.upper()).first()
         if row is None:
             raise Problem(404, "not_found", "There is no such id tag.")
         return row
-
-    def _values(self, id_tag: str, *, partial: bool) -> dict[str, Any]:
-        """The body's members; the id tag stays as first registered."""
-        values = self.validated(IdTagWrite, partial=partial)
-        if values.pop("id_tag", id_tag).upper() != id_tag.upper():
-            raise bad_request("/id_tag", "It differs from the id tag in the URL.", "id_tag_mismatch")
-        return values

@@ -25,6 +25,7 @@ logger = logging.getLogger(__name__)
 
 CONTENT_TYPE = "application/problem+json"
 INVALID = "The request is not valid."
+SIGN_IN = "Send an API key in the header `Authorization: Api-Key <prefix>.<secret>`, or sign in."
 
 
 class Problem(exceptions.APIException):
@@ -44,6 +45,10 @@ class Problem(exceptions.APIException):
         self.code = code
         self.errors = list(errors)
         self.headers = dict(headers or {})
+
+    @property
+    def body(self) -> dict[str, Any]:
+        return document(self.status_code, self.code, str(self.detail), self.errors)
 
 
 def bad_request(pointer: str, detail: str, code: str) -> Problem:
@@ -68,16 +73,16 @@ def document(status: int, code: str, detail: str, errors: Iterable[Mapping[str, 
 
 def exception_handler(error: Exception, context: dict[str, Any]) -> Response | None:
     """DRF's hook: translate `error`; None leaves it to Django, whose 500 is answered in csms/urls.py."""
-    problem = _translated(error)
+    problem = problem_of(error)
     if problem is None:
         return None
-    body = document(problem.status_code, problem.code, str(problem.detail), problem.errors)
-    response = Response(body, status=problem.status_code, headers=problem.headers)
+    response = Response(problem.body, status=problem.status_code, headers=problem.headers)
     response.content_type = CONTENT_TYPE
     return response
 
 
-def _translated(error: Exception) -> Problem | None:
+def problem_of(error: Exception) -> Problem | None:
+    """The problem that `error` is for the caller; None for one that is a fault of ours."""
     if isinstance(error, Problem):
         return error
     if isinstance(error, serializers.ValidationError):
@@ -96,6 +101,9 @@ def _translated(error: Exception) -> Problem | None:
     if isinstance(error, OperationalError | InterfaceError):
         logger.error("A request was answered with 503: the database failed (%s)", error)
         return Problem(503, "unavailable", "The database cannot be reached.", headers={"Retry-After": "5"})
+    if isinstance(error, exceptions.NotAuthenticated):
+        headers = {"WWW-Authenticate": error.auth_header} if getattr(error, "auth_header", None) else {}
+        return Problem(401, "not_authenticated", SIGN_IN, headers=headers)
     if isinstance(error, exceptions.APIException):
         headers = {}
         if getattr(error, "auth_header", None):

@@ -49,17 +49,24 @@ class AcceptHeaderNegotiation(DefaultContentNegotiation):
 
 
 class JsonParser(BaseParser):
-    """A JSON object; what a database cannot hold (NUL, lone surrogates, endless nesting) is refused here."""
+    """A JSON object, or a list where the view says so (`list_methods`).
+
+    What a database cannot hold (NUL, lone surrogates, endless nesting) is refused here.
+    """
 
     media_type = "application/json"
 
-    def parse(self, stream: Any, media_type: str | None = None, parser_context: Any = None) -> dict[str, Any]:
+    def parse(self, stream: Any, media_type: str | None = None, parser_context: Any = None) -> Any:
         body = stream.read()
         try:
             data = orjson.loads(body)
         except orjson.JSONDecodeError as error:
             raise Problem(400, "invalid_json", f"The body is not JSON: {error.msg} (position {error.pos}).") from error
-        if not isinstance(data, dict):
+        context = parser_context or {}
+        if "view" in context and context["request"].method in context["view"].list_methods:
+            if not isinstance(data, list):
+                raise Problem(400, "not_a_list", "The body must be a JSON list of objects.")
+        elif not isinstance(data, dict):
             raise Problem(400, "not_an_object", "The body must be a JSON object.")
         _check(data, "", 0)
         return data

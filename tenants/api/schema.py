@@ -135,7 +135,11 @@ class ProblemAutoSchema(AutoSchema):
         return parameters
 
     def _takes_if_match(self) -> bool:
-        return self.method in ("PUT", "PATCH", "DELETE") and getattr(self.view, "tagged_object", False)
+        return self.method in ("PUT", "PATCH", "DELETE") and self._is_tagged_object()
+
+    def _is_tagged_object(self) -> bool:
+        """Whether the path is that of one object with an ETag; the list that it stands in has none."""
+        return "{" in self.path and getattr(self.view, "tagged_object", False)
 
     def get_operation(self, *args: Any, **kwargs: Any) -> Any:
         operation = super().get_operation(*args, **kwargs)
@@ -159,7 +163,8 @@ class ProblemAutoSchema(AutoSchema):
         headers: dict[str, Any] = {}
         if status in ("201", "202"):
             headers["Location"] = {"schema": {"type": "string", "format": "uri"}}
-        if getattr(self.view, "tagged_object", False) and status in ("200", "201"):
+        made = self.method == "POST" and getattr(self.view, "tagged_object", False)
+        if status in ("200", "201") and (made or self._is_tagged_object()):
             headers["ETag"] = {"schema": {"type": "string"}}
         if self.method == "POST":
             headers["Idempotency-Replayed"] = {

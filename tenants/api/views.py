@@ -67,6 +67,8 @@ class TenantAPIView(APIView):
     query_parameters: frozenset[str] = frozenset()
     post_parameters: frozenset[str] = frozenset()
     delete_parameters: frozenset[str] = frozenset()
+    # Methods whose body is a list of objects (many.py).
+    list_methods: frozenset[str] = frozenset()
     paginated = False
     # Whether If-Match is understood.
     tagged_object = False
@@ -172,9 +174,12 @@ class TenantAPIView(APIView):
             self._site_ids = None if self.request.auth is None else allowed_site_ids(self.request.auth)
         return self._site_ids
 
-    def validated(self, serializer_class: type[StrictSerializer], *, partial: bool = False) -> dict[str, Any]:
-        """The request's body, checked; raises 400 with pointers."""
-        serializer = serializer_class(data=self.request.data, partial=partial, context={"view": self})
+    def validated(
+        self, serializer_class: type[StrictSerializer], data: Any = None, *, partial: bool = False
+    ) -> dict[str, Any]:
+        """The request's body, or `data` of it, checked; raises 400 with pointers."""
+        data = self.request.data if data is None else data
+        serializer = serializer_class(data=data, partial=partial, context={"view": self})
         serializer.is_valid(raise_exception=True)
         return dict(serializer.validated_data)
 

@@ -63,7 +63,11 @@ class Command(BaseCommand):
         what.add_argument("--sample-interval", type=float, default=10.0, metavar="SECONDS", help="between meter values")
         what.add_argument("--charging-minutes", type=float, nargs=2, default=[20, 60], metavar=("LEAST", "MOST"))
         what.add_argument(
-            "--speed", type=float, default=1.0, metavar="FACTOR", help="time lapse of the pauses; energy follows the clock"
+            "--speed",
+            type=float,
+            default=1.0,
+            metavar="FACTOR",
+            help="time lapse of the pauses, not of the energy",
         )
         what.add_argument("--milliseconds", action=BooleanOptionalAction, default=True, help="in timestamps")
         what.add_argument(

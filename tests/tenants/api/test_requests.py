@@ -116,7 +116,7 @@ class TestHeaders:
         client = Client()
         assert client.head("/api/v1/id-tags/", headers=headers).status_code == 200
         options = client.options("/api/v1/id-tags/", headers=headers)
-        assert (options.status_code, options["Allow"]) == (405, "GET, POST, HEAD, OPTIONS")
+        assert (options.status_code, options["Allow"]) == (405, "GET, POST, PUT, HEAD, OPTIONS")
 
     def test_rate_limit_is_on_every_answer_of_a_caller(self, a: Owner, monkeypatch: pytest.MonkeyPatch) -> None:
         # A minute that does not end in between.
