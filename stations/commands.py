@@ -331,6 +331,8 @@ def answered(charge_point: ChargePoint, now: datetime, *, message_id: str, paylo
                 *command.warnings,
                 {"code": "invalid_response", "detail": "; ".join(f"{d.pointer}: {d.detail}" for d in deviations)[:500]},
             ]
+            if charge_point.note_deviations(f"{command.action}.conf", deviations, now):
+                batch.update(charge_point, ("deviations",))
         status = CommandStatus.TIMED_OUT if late else CommandStatus.ANSWERED
         if conf is None:
             _close_without_answer(batch, command, status, now)

@@ -37,6 +37,8 @@ logger = logging.getLogger(__name__)
 NORMAL_CLOSURE, SERVICE_RESTART = 1000, 1012
 # A boot may be the first frame; commands that waited for this connection give it this long to come first.
 FIRST_FRAME_SECONDS = 5.0
+# Deviations of one connection that are worth a look at the charge point's row.
+MOST_NOTED = 200
 
 
 class ChargePointConsumer(AsyncConsumer):
@@ -113,7 +115,7 @@ class ChargePointConsumer(AsyncConsumer):
         self._may_pump = not decision.has_commands
         self._closing: int | None = None
         self._sent_at: datetime | None = None
-        self._noted: set[tuple[str, str]] = set()
+        self._noted: set[tuple[str, str, str]] = set()
         self._logged: asyncio.Future[dispatch.Outcome] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         await self.channel_layer.group_add(commands.group_name(self.link.charge_point_id), self.channel_name)
@@ -209,9 +211,13 @@ class ChargePointConsumer(AsyncConsumer):
             self._log(True, MessageType.OTHER, "", "", event.text, received_at, event.reason)
 
     def _new_deviations(self, event: ocppj.CallReceived) -> list[Any]:
-        """Those of a kind that this connection has not shown yet: each is for the operator to see once."""
-        new = [deviation for deviation in event.deviations if (event.action, deviation.kind) not in self._noted]
-        self._noted.update((event.action, deviation.kind) for deviation in new)
+        """Those that this connection has not shown yet: each is for the operator to see once, and not without end."""
+        new = []
+        for deviation in event.deviations:
+            shown = (event.action, deviation.kind, deviation.place)
+            if shown not in self._noted and len(self._noted) < MOST_NOTED:
+                self._noted.add(shown)
+                new.append(deviation)
         return new
 
     async def _finish(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Any
+from typing import Any, Protocol
 
 from django.urls import reverse
 from django.utils.dateparse import parse_datetime
@@ -32,6 +32,7 @@ CONNECTOR_VARIANTS: dict[str, str] = {
     ChargePointStatus.UNAVAILABLE: "plain",
     ChargePointStatus.FAULTED: "danger",
 }
+UNKNOWN_STATUS = "not a status of OCPP 1.6, kept as the charge point sent it"
 REGISTRATION_VARIANTS = {
     RegistrationStatus.ACCEPTED: "success",
     RegistrationStatus.PENDING: "warning",
@@ -72,20 +73,41 @@ AGREEMENT = {
 def connector_badge(connector: Connector) -> SafeString:
     """The status of one connector with its number; the error and its age are in the tooltip."""
     title = [f"Connector {connector.connector_id}: {connector.status or 'no status yet'}"]
+    if not connector.status_known:
+        title.append(UNKNOWN_STATUS)
     if connector.error_code and connector.error_code != "NoError":
         title.append(f"{connector.error_code} {connector.info}".strip())
     if connector.status_at is not None:
         title.append(f"since {local_text(connector.status_at)}")
     return badge(
-        f"{connector.connector_id} {connector.status or '?'}",
-        CONNECTOR_VARIANTS.get(connector.status, "plain"),
+        f"{connector.connector_id} {shown_status(connector) or '?'}",
+        _connector_variant(connector),
         ", ".join(title),
     )
 
 
 def status_badge(connector: Connector) -> SafeString:
     """The status of one connector, without its number."""
-    return badge(connector.status or "no status yet", CONNECTOR_VARIANTS.get(connector.status, "plain"))
+    title = "" if connector.status_known else UNKNOWN_STATUS
+    return badge(shown_status(connector) or "no status yet", _connector_variant(connector), title)
+
+
+def _connector_variant(connector: Connector) -> str:
+    return CONNECTOR_VARIANTS.get(connector.status, "plain" if connector.status_known else "warning")
+
+
+class _Reported(Protocol):
+    """What has a status in a charge point's own words."""
+
+    status: str
+
+    @property
+    def status_known(self) -> bool: ...
+
+
+def shown_status(row: _Reported) -> str:
+    """The status in the charge point's own word, and that it is unknown where no standard defines it."""
+    return row.status if row.status_known else f"{row.status} (unknown)"
 
 
 def connection_dot(charge_point: ChargePoint) -> SafeString:

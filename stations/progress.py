@@ -3,11 +3,12 @@
 Context: FirmwareStatusNotification and DiagnosticsStatusNotification carry no id; SignedFirmwareStatusNotification and
 LogStatusNotification may. They come in any order, repeatedly, after a reboot, as Idle when triggered, and from work
 that was started without us.
-Choice: every status is kept with its time. With a requestId of ours it belongs to that request. Else it belongs to the
-newest request of its kind that the charge point may have received and that has not ended. Without one it may be a retry
-of what has just failed: then it is added to that request's history for a day, and only another final status changes
-the outcome: the later one wins. Anything else is kept for the charge point alone. Idle says that nothing is going on,
-which is no progress and ends nothing.
+Choice: every status is kept with its time; one that only repeats the one before is counted there, with the times of the
+first and the last. A word that no standard defines is a status like any other, shown as it came. With a requestId of
+ours it belongs to that request. Else it belongs to the newest request of its kind that the charge point may have
+received and that has not ended. Without one it may be a retry of what has just failed: then it is added to that
+request's history for a day, and only another final status changes the outcome: the later one wins. Anything else is
+kept for the charge point alone. Idle says that nothing is going on, which is no progress and ends nothing.
 Consequence: an outcome shown as final stays until the charge point itself reports another one; nothing is asked again.
 """
 
@@ -32,17 +33,15 @@ from stations.models import (
 from stations.models.command import CommandStatus
 from stations.models.firmware import (
     CANCELED,
-    DIAGNOSTICS_FINAL,
-    FIRMWARE_FINAL,
     IDLE,
     INVALID_CERTIFICATE,
-    LOG_FINAL,
+    MAX_STATUS,
     NOT_SENT,
     NOTHING_TO_UPLOAD,
     REFUSED,
     REVOKED_CERTIFICATE,
-    SIGNED_FIRMWARE_FINAL,
     SUPERSEDED,
+    is_final,
 )
 
 Row = TypeVar("Row", FirmwareUpdate, LogRequest)
@@ -56,7 +55,7 @@ RECEIVED = Q(command__isnull=True) | Q(command__sent_at__isnull=False)
 def firmware_reported(charge_point: ChargePoint, status: str, now: datetime) -> None:
     """Keep a status of an unsigned firmware update."""
     rows = FirmwareUpdate.objects.filter(charge_point=charge_point, signed=False)
-    _firmware_progress(charge_point, _newest(rows, status, now), status, FIRMWARE_FINAL, now)
+    _firmware_progress(charge_point, _newest(rows, status, now), status, now)
 
 
 def signed_firmware_reported(charge_point: ChargePoint, status: str, request_id: int | None, now: datetime) -> None:
@@ -65,13 +64,13 @@ def signed_firmware_reported(charge_point: ChargePoint, status: str, request_id:
     update = _named(rows, request_id) if request_id is not None else None
     if update is None and _names_nothing(request_id):
         update = _newest(rows, status, now)
-    _firmware_progress(charge_point, update, status, SIGNED_FIRMWARE_FINAL, now)
+    _firmware_progress(charge_point, update, status, now)
 
 
 def diagnostics_reported(charge_point: ChargePoint, status: str, now: datetime) -> None:
     """Keep a status of an upload of diagnostics; the final one is the effect of the command."""
     rows = LogRequest.objects.filter(charge_point=charge_point, log_type="")
-    _upload_progress(charge_point, _newest(rows, status, now), status, DIAGNOSTICS_FINAL, now)
+    _upload_progress(charge_point, _newest(rows, status, now), status, now)
 
 
 def log_reported(charge_point: ChargePoint, status: str, request_id: int | None, now: datetime) -> None:
@@ -80,24 +79,26 @@ def log_reported(charge_point: ChargePoint, status: str, request_id: int | None,
     request = _named(rows, request_id) if request_id is not None else None
     if request is None and _names_nothing(request_id):
         request = _newest(rows, status, now)
-    _upload_progress(charge_point, request, status, LOG_FINAL, now)
+    _upload_progress(charge_point, request, status, now)
 
 
-def _firmware_progress(
-    charge_point: ChargePoint, update: FirmwareUpdate | None, status: str, final: tuple[str, ...], now: datetime
-) -> None:
-    FirmwareStatus.objects.create(charge_point=charge_point, update=update, status=status[:50], received_at=now)
+def _firmware_progress(charge_point: ChargePoint, update: FirmwareUpdate | None, status: str, now: datetime) -> None:
+    status = status[:MAX_STATUS]
+    latest = FirmwareStatus.objects.filter(charge_point=charge_point, update=update).order_by("-id").first()
+    if latest is None or not latest.repeated(status, now):
+        FirmwareStatus.objects.create(charge_point=charge_point, update=update, status=status, received_at=now)
     if update is not None:
-        _progress(update, status, final=status in final, now=now)
+        _progress(update, status, final=is_final(status), now=now)
 
 
-def _upload_progress(
-    charge_point: ChargePoint, request: LogRequest | None, status: str, final: tuple[str, ...], now: datetime
-) -> None:
-    DiagnosticsStatus.objects.create(charge_point=charge_point, request=request, status=status[:50], received_at=now)
+def _upload_progress(charge_point: ChargePoint, request: LogRequest | None, status: str, now: datetime) -> None:
+    status = status[:MAX_STATUS]
+    latest = DiagnosticsStatus.objects.filter(charge_point=charge_point, request=request).order_by("-id").first()
+    if latest is None or not latest.repeated(status, now):
+        DiagnosticsStatus.objects.create(charge_point=charge_point, request=request, status=status, received_at=now)
     if request is not None:
-        _progress(request, status, final=status in final, now=now)
-        if status in final:
+        _progress(request, status, final=is_final(status), now=now)
+        if is_final(status):
             note_effect(request)
 
 
@@ -138,7 +139,7 @@ def _progress(row: FirmwareUpdate | LogRequest, status: str, *, final: bool, now
             end(row, status, now)
     elif status != IDLE and (not row.is_final or row.status == NOTHING_TO_UPLOAD):
         # A charge point that named no file and delivers one all the same.
-        row.status, row.status_at, row.finished_at = status[:50], now, None
+        row.status, row.status_at, row.finished_at = status, now, None
         row.save(update_fields=["status", "status_at", "finished_at"])
 
 

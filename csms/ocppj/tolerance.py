@@ -10,14 +10,18 @@ charge points are judged by the same rules, and every tolerance leaves a trace w
     null_member        null                                  absent
     extra_member       a member the message does not have    dropped
     number_as_text     a number, text is meant               its text
-    boolean_as_text    true, text is meant                   "true" (lenient)
+    boolean_as_text    true, text is meant                   "true" (lenient, and DataTransfer's data)
+    json_as_text       an object or a list is the data       its JSON text
+                       of a DataTransfer
     text_as_number     "12"                                  12
-    text_as_boolean    "true"                                true
+    text_as_boolean    "true", "1"                           true
+    number_as_boolean  1                                     true
     float_as_integer   12.0                                  12
     fraction_rounded   meterStart or meterStop 12.4          12 (lenient)
     single_for_list    an object, a list is meant            a list of it
     enum_case          an enumeration value in wrong case    the right spelling
-    enum_alias         another name for an enumeration value the right one
+    enum_alias         another name, or other separators,    the right one
+                       for an enumeration value
     unknown_value      an unknown enumeration value          kept as sent; `detail` is that text
     too_long           a text over its length                kept in full
     timestamp_format   a readable, not RFC 3339 timestamp    kept as sent
@@ -27,14 +31,16 @@ charge points are judged by the same rules, and every tolerance leaves a trace w
     huge_integer       an integer beyond 32 bits             kept (lenient, and requestId)
     too_many_decimals  more than one decimal                 kept
     empty_list         an empty list, one element is needed  kept
-    missing_member     a needed member of a meter value or   a stand-in (lenient)
-                       configuration key is absent
+    missing_member     a needed member of a meter value or   a stand-in (lenient): an empty time or list, null for
+                       configuration key is absent           whether a key is read-only, which is not known then
     unusable_dropped   an optional member or a list element  dropped (lenient); `pointer` shows what is wrong with it
                        that nothing can be made of
     unclean_text       NUL characters, lone surrogates       removed, replaced
     wrong_type         anything else of another type         refused
 
-"Lenient" are the three messages above and all confirmations, which can only be used as they are.
+"Lenient" are the three messages above and all confirmations, which can only be used as they are. An enumeration is
+never a reason to refuse: a status that nobody listed still says that something goes on, and whoever is refused for it
+repeats it, or stops reporting.
 Source: OCPP-J 1.6 errata 3.3 for what must not be refused; the tolerances are a project decision.
 """
 
@@ -44,6 +50,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import cache
 from typing import Any, cast
 
 from csms.ocppj.errors import (
@@ -54,7 +61,7 @@ from csms.ocppj.errors import (
     ProtocolError,
     TypeConstraintViolation,
 )
-from csms.ocppj.frames import storable
+from csms.ocppj.frames import dumps, storable
 from csms.ocppj.schemas import INT32_MAX, INT32_MIN, Shape, is_date_time, is_uri
 from csms.ocppj.times import parse_time
 
@@ -73,6 +80,8 @@ _ERRORS: Mapping[str, type[OcppError]] = {
             "boolean_as_text",
             "text_as_number",
             "text_as_boolean",
+            "number_as_boolean",
+            "json_as_text",
             "float_as_integer",
             "fraction_rounded",
             "single_for_list",
@@ -82,16 +91,44 @@ _ERRORS: Mapping[str, type[OcppError]] = {
     ),
 }
 
-# Enumerations that only describe: an unknown value is kept wherever it comes.
-_OPEN_ENUMS = frozenset({"measurand", "unit", "context", "location", "phase", "format", "errorCode", "reason"})
 # Texts that identify or are parsed: too long is not harmless.
 _EXACT_TEXTS = frozenset({"idTag", "csr"})
 _ROUNDED = frozenset({"meterStart", "meterStop"})
-# The security whitepaper itself writes UploadFailed where its schema has UploadFailure.
-_ALIASES: Mapping[str, str] = {"UploadFailed": "UploadFailure"}
+# Texts that may be anything: what a vendor sends as JSON is kept as its text.
+_JSON_TEXTS = frozenset({"data"})
+# Other words for the values of enumerations, as they are when only letters and digits are left of them. The security
+# whitepaper itself writes UploadFailed where its schema has UploadFailure.
+_OTHER_WORDS: Mapping[str, str] = {
+    "Accepted": "accept",
+    "DownloadFailed": "downloadfailure downloaderror downloadfail",
+    "Downloaded": "downloadcomplete downloadcompleted downloadfinished downloadsuccess downloadsuccessful",
+    "Downloading": "downloadstarted downloadinprogress",
+    "Faulted": "fault faulty",
+    "Finishing": "finish finished",
+    "InstallRebooting": "installationrebooting rebooting",
+    "InstallScheduled": "installationscheduled",
+    "InstallVerificationFailed": "installationverificationfailed installverificationfailure verificationfailed",
+    "InstallationFailed": "installationfailure installationerror installfailed installfailure installerror installfail",
+    "Installed": "installationcomplete installationcompleted installationfinished installationsuccess"
+    " installationsuccessful installcomplete installcompleted installsuccess installsuccessful",
+    "Installing": "installationstarted installationinprogress installstarted installinprogress",
+    "InvalidSignature": "signatureinvalid",
+    "NotSupported": "notsupport unsupported",
+    "Rejected": "reject refused",
+    "SuspendedEV": "suspendedbyev evsuspended",
+    "SuspendedEVSE": "suspendedbyevse evsesuspended",
+    "Unavailable": "notavailable inoperative outofservice",
+    "UnlockFailed": "unlockfailure unlockingfailed",
+    "UploadFailed": "uploadfailure uploaderror uploadfail failed failure",
+    "UploadFailure": "uploadfailed uploaderror uploadfail failed failure",
+    "Uploaded": "uploadcomplete uploadcompleted uploadfinished uploadsuccess uploadsuccessful",
+    "Uploading": "uploadstarted uploadinprogress",
+}
 # What stands in for a needed member inside a list, so that one bad reading does not cost the others.
-_STAND_INS: Mapping[str, Any] = {"timestamp": "", "sampledValue": (), "readonly": False}
+_STAND_INS: Mapping[str, Any] = {"timestamp": "", "sampledValue": (), "readonly": None}
 
+# An element of a list: any of them is the same place.
+_INDEX = re.compile(r"/[0-9]+(?=/|$)")
 _NUMBER = re.compile(r"\s*[+-]?[0-9]{1,40}(?:\.[0-9]{0,40})?(?:[eE][+-]?[0-9]{1,2})?\s*")
 
 
@@ -102,6 +139,11 @@ class Deviation:
     pointer: str
     kind: str
     detail: str = ""
+
+    @property
+    def place(self) -> str:
+        """What tells it from others of its kind: the word that nobody has defined, else where it was."""
+        return self.detail if self.kind == "unknown_value" else _INDEX.sub("/*", self.pointer)
 
 
 class Unusable(Exception):
@@ -245,11 +287,15 @@ class _Walk:
     def text(self, shape: Shape, value: Any, pointer: str, name: str) -> str:
         if not isinstance(value, str):
             if isinstance(value, bool):
-                self.deviates(pointer, "boolean_as_text", "is a boolean, not a text", harmless=False)
+                harmless = name in _JSON_TEXTS
+                self.deviates(pointer, "boolean_as_text", "is a boolean, not a text", harmless=harmless)
                 value = "true" if value else "false"
             elif isinstance(value, int | float):
                 self.deviates(pointer, "number_as_text", "is a number, not a text")
                 value = _number_text(value)
+            elif name in _JSON_TEXTS and isinstance(value, dict | list):
+                self.deviates(pointer, "json_as_text", "is JSON, not a text")
+                value = dumps(value)
             else:
                 raise Unusable(pointer, "wrong_type", "is not a text")
         clean = storable(value)
@@ -257,7 +303,7 @@ class _Walk:
             self.deviates(pointer, "unclean_text", "holds NUL characters or halves of surrogate pairs")
             value = clean
         if shape.values:
-            return self.enumeration(shape.folded, value, pointer, name)
+            return self.enumeration(shape, value, pointer)
         if shape.max_length is not None and len(value) > shape.max_length:
             detail = f"is longer than {shape.max_length} characters"
             self.deviates(pointer, "too_long", detail, harmless=name not in _EXACT_TEXTS)
@@ -270,18 +316,18 @@ class _Walk:
             self.deviates(pointer, "bad_uri", "is not a URI", harmless=False)
         return str(value)
 
-    def enumeration(self, folded: Mapping[str, str], value: str, pointer: str, name: str) -> str:
-        spelling = folded.get(value.lower())
+    def enumeration(self, shape: Shape, value: str, pointer: str) -> str:
+        spelling = shape.folded.get(value.lower())
         if spelling == value:
             return spelling
         if spelling is not None:
             self.deviates(pointer, "enum_case", f"is {spelling} in another letter case")
             return spelling
-        alias = _ALIASES.get(value)
-        if alias is not None and alias.lower() in folded:
-            self.deviates(pointer, "enum_alias", f"is {alias} by another name")
-            return alias
-        if self.strict or not (self.lenient or name in _OPEN_ENUMS):
+        meant = _near_words(shape).get(_letters_and_digits(value))
+        if meant is not None:
+            self.deviates(pointer, "enum_alias", f"is {meant} by another name")
+            return meant
+        if self.strict:
             raise Unusable(pointer, "unknown_value", "is not one of the values defined")
         self.note(pointer, "unknown_value", value[:_MAX_DETAIL])
         return value
@@ -331,15 +377,34 @@ class _Walk:
     def boolean(self, value: Any, pointer: str) -> bool:
         if isinstance(value, bool):
             return value
-        if isinstance(value, str) and value.strip().lower() in ("true", "false"):
+        if isinstance(value, str) and value.strip().lower() in ("true", "false", "1", "0"):
             self.deviates(pointer, "text_as_boolean", "is a text, not a boolean")
-            return value.strip().lower() == "true"
+            return value.strip().lower() in ("true", "1")
+        if isinstance(value, int | float) and value in (0, 1):
+            self.deviates(pointer, "number_as_boolean", "is a number, not a boolean")
+            return value == 1
         raise Unusable(pointer, "wrong_type", "is not a boolean")
 
 
 def _stand_in(name: str) -> Any:
     value = _STAND_INS[name]
     return list(value) if isinstance(value, tuple) else value
+
+
+@cache
+def _near_words(shape: Shape) -> dict[str, str]:
+    """What stands for which value of an enumeration, by its letters and digits; what two values share is left out."""
+    words: dict[str, str] = {}
+    shared: set[str] = set()
+    for value in sorted(shape.values):
+        for word in (_letters_and_digits(value), *_OTHER_WORDS.get(value, "").split()):
+            if word and words.setdefault(word, value) != value:
+                shared.add(word)
+    return {word: value for word, value in words.items() if word not in shared}
+
+
+def _letters_and_digits(text: str) -> str:
+    return "".join(letter for letter in text.lower() if letter.isalnum())
 
 
 def _decimal(value: Any) -> Decimal | None:

@@ -25,7 +25,7 @@ from stations import diagnostics, firmware, firmware_signatures
 from stations.admin.actions import command_url, dialog
 from stations.admin.dialogs import CommandForm, number, text
 from stations.admin.filters import ChosenChargePoint, charge_points_called
-from stations.display import charge_point_link
+from stations.display import UNKNOWN_STATUS, charge_point_link, shown_status
 from stations.files.for_people import attachment
 from stations.models import (
     ChargePoint,
@@ -97,6 +97,8 @@ def one_line(base64: str) -> str:
 
 def progress_badge(row: FirmwareUpdate | LogRequest) -> SafeString:
     """The status of a request as a coloured word, with what it means."""
+    if not row.status_known:
+        return badge(shown_status(row), "warning", UNKNOWN_STATUS)
     return badge(row.status, VARIANTS.get(row.status, "plain"), SENTENCES.get(row.status, ""))
 
 

@@ -62,7 +62,7 @@ def live(charge_point: ChargePoint) -> dict[str, Any]:
 def boot(charge_point: ChargePoint) -> dict[str, Any]:
     """What it said of itself at its last boots, and the deviations from the standard that were let pass."""
     deviations = [
-        {"action": key.partition(":")[0], "kind": key.partition(":")[2].replace("_", " "), **found}
+        {"action": key.split(":")[0], "kind": key.split(":")[1].replace("_", " "), **found}
         for key, found in sorted(charge_point.deviations.items())
     ]
     for deviation in deviations:

@@ -25,6 +25,7 @@ def connector_json(connector: Connector, running: dict[int, int]) -> dict[str, A
     return {
         "connector_id": connector.connector_id,
         "status": connector.status,
+        "status_known": connector.status_known,
         "error_code": connector.error_code,
         "info": connector.info,
         "vendor_id": connector.vendor_id,

@@ -60,6 +60,7 @@ def diagnostics_json(request: LogRequest) -> dict[str, Any]:
         "retry_interval": request.retry_interval_seconds,
         "file_name": request.file_name,
         "status": request.status,
+        "status_known": request.status_known,
         "status_at": request.status_at,
         "final": request.is_final,
         "file": file_json(request),

@@ -138,6 +138,7 @@ def update_json(update: FirmwareUpdate) -> dict[str, Any]:
         "signature": update.signature,
         "signing_certificate": update.signing_certificate,
         "status": update.status,
+        "status_known": update.status_known,
         "status_at": update.status_at,
         "final": update.is_final,
         "delivered_bytes": None if url is None else url.delivered_bytes,
@@ -151,9 +152,10 @@ def update_json(update: FirmwareUpdate) -> dict[str, Any]:
 
 
 def with_statuses(data: dict[str, Any], statuses: QuerySet[Any]) -> dict[str, Any]:
-    """`data` with the statuses as they came, the newest 500 of them, oldest first."""
-    newest = statuses.order_by("-id").values_list("status", "received_at")[:500]
-    return data | {"statuses": [{"status": status, "received_at": at} for status, at in reversed(list(newest))]}
+    """`data` with the statuses as they came, the newest 500 of them, oldest first; repetitions are counted."""
+    newest = statuses.order_by("-id").values("status", "received_at", "times", "last_received_at")[:500]
+    shown = [each | {"last_received_at": each["last_received_at"] or each["received_at"]} for each in newest]
+    return data | {"statuses": shown[::-1]}
 
 
 def refused(error: CommandRefused) -> Problem:

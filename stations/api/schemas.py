@@ -48,8 +48,10 @@ def described(schema: dict[str, Any], description: str) -> dict[str, Any]:
     return {**schema, "description": description}
 
 
+STATUS_KNOWN = described(BOOLEAN, "False for a status that OCPP 1.6 does not define.")
 CONNECTOR = component("Connector", obj(
-    connector_id=INTEGER, status=TEXT, error_code=TEXT, info=TEXT, vendor_id=TEXT, vendor_error_code=TEXT,
+    connector_id=INTEGER, status=described(TEXT, "As sent, also a word of the charge point's own."),
+    status_known=STATUS_KNOWN, error_code=TEXT, info=TEXT, vendor_id=TEXT, vendor_error_code=TEXT,
     status_at=TIME_OR_NULL,
     transaction=described(INTEGER_OR_NULL, "The one that runs here."),
 ))  # fmt: skip
@@ -72,7 +74,8 @@ CHARGE_POINT = component("ChargePoint", obj(
     last_seen_at=TIME_OR_NULL, connectors=array(CONNECTOR),
     deviations=described(
         {"type": "object", "additionalProperties": obj(pointer=TEXT, detail=TEXT, at=TIME)},
-        "Tolerated deviations from the schemas, one of each kind, by `Action:kind`.",
+        "Tolerated deviations from the schemas, by `Action:kind`, those of answers by `Action.conf:kind`; more of the "
+        "same kind by `Action:kind:` and the place, or the word that is not defined.",
     ),
     ocpp_url=described(TEXT, "What the charge point dials."),
     has_password=BOOLEAN,
@@ -90,7 +93,7 @@ CHARGE_POINT = component("ChargePoint", obj(
     password_form=described(enum("text", "hexadecimal"), "How a given password was read."),
 ))  # fmt: skip
 CONFIGURATION_KEY = component("ConfigurationKey", obj(
-    key=TEXT, value=TEXT_OR_NULL, readonly=BOOLEAN_OR_NULL,
+    key=TEXT, value=TEXT_OR_NULL, readonly=described(BOOLEAN_OR_NULL, "Null while it is not known."),
     known=described(BOOLEAN, "False when the charge point said that it does not know the key."),
     reported_at=TIME_OR_NULL, desired_value=TEXT_OR_NULL, desired_at=TIME_OR_NULL, reboot_required=BOOLEAN,
     drift=described(BOOLEAN, "The value differs from the one desired."),
@@ -278,7 +281,11 @@ _PROGRESS: dict[str, Any] = {
     "warnings": array(obj(code=TEXT, detail=TEXT)),
     "url_expires_at": described(TIME_OR_NULL, "Null when the file is not exchanged with us."),
     "created_at": TIME, "answered_at": TIME_OR_NULL, "finished_at": TIME_OR_NULL,
-    "statuses": described(array(obj(status=TEXT, received_at=TIME)), "As they came; not in lists."),
+    "status_known": STATUS_KNOWN,
+    "statuses": described(
+        array(obj(status=TEXT, received_at=TIME, times=INTEGER, last_received_at=TIME)),
+        "As they came, repetitions counted; not in lists.",
+    ),
 }  # fmt: skip
 FIRMWARE_UPDATE = component("FirmwareUpdate", obj(
     optional=("statuses",),

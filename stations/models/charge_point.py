@@ -11,6 +11,7 @@ from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 
+from csms.ocppj.tolerance import Deviation
 from tenants.scoped import TenantModel
 
 # Deviations are shown to the operator once each; a babbling charge point must not grow its own row without end.
@@ -179,10 +180,20 @@ class ChargePoint(TenantModel):
         return abs((now - self.last_seen_at).total_seconds()) >= LAST_SEEN_RESOLUTION_SECONDS
 
     def note_deviations(self, action: str, deviations: list[Any], now: datetime) -> bool:
-        """Remember each kind of tolerated deviation once; True when something new must be saved."""
+        """Remember each tolerated deviation once, by its kind and place; True when something new must be saved.
+
+        `action` as on the wire, for an answer with ".conf". What follows the first of a kind has its place in its key,
+        or, where that is what tells them apart, the word that nobody has defined.
+        """
         new = False
         for deviation in deviations:
             key = f"{action}:{deviation.kind}"
+            first = self.deviations.get(key)
+            if (
+                first is not None
+                and Deviation(first["pointer"], deviation.kind, first["detail"]).place != deviation.place
+            ):
+                key = f"{key}:{deviation.place[:200]}"
             if key not in self.deviations and len(self.deviations) < MAX_DEVIATIONS:
                 self.deviations[key] = {
                     "pointer": deviation.pointer[:200],

@@ -36,6 +36,11 @@ class StatusFacts(TenantModel):
     class Meta(TenantModel.Meta):
         abstract = True
 
+    @property
+    def status_known(self) -> bool:
+        """Whether the standard defines the status; None was reported yet is no unknown one."""
+        return not self.status or self.status in ChargePointStatus.values
+
 
 class Connector(StatusFacts):
     """Latest status by the charge point's own timestamp; connector 0 is its main controller."""

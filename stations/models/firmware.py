@@ -7,6 +7,8 @@ RevokedCertificate, NothingToUpload). The statuses as they came, in any order, a
 
 from __future__ import annotations
 
+import re
+from datetime import datetime
 from typing import Any
 from uuid import uuid4
 
@@ -26,6 +28,31 @@ DIAGNOSTICS_FINAL = ("Uploaded", "UploadFailed")
 # Security whitepaper ed. 3, sections 5.11 and 5.13 (UploadLogStatus, FirmwareStatus).
 SIGNED_FIRMWARE_FINAL = (*FIRMWARE_FINAL, "InvalidSignature", "InstallVerificationFailed")
 LOG_FINAL = ("Uploaded", "BadMessage", "NotSupportedOperation", "PermissionDenied", "UploadFailure")
+FIRMWARE_WORDS = frozenset({*FIRMWARE_FINAL, IDLE, "Downloaded", "Downloading", "Installing"})
+SIGNED_FIRMWARE_WORDS = FIRMWARE_WORDS | {
+    *SIGNED_FIRMWARE_FINAL, "DownloadPaused", "DownloadScheduled", "InstallRebooting", "InstallScheduled",
+    "SignatureVerified",
+}  # fmt: skip
+DIAGNOSTICS_WORDS = frozenset({*DIAGNOSTICS_FINAL, IDLE, "Uploading"})
+LOG_WORDS = frozenset({*LOG_FINAL, IDLE, "Uploading"})
+OUR_WORDS = frozenset(
+    {
+        REQUESTED, REFUSED, NOT_SENT, SUPERSEDED, NOTHING_TO_UPLOAD, CANCELED, INVALID_CERTIFICATE,
+        REVOKED_CERTIFICATE,
+    }
+)  # fmt: skip
+MAX_STATUS = 50
+_FINAL = frozenset({*SIGNED_FIRMWARE_FINAL, *DIAGNOSTICS_FINAL, *LOG_FINAL})
+_DEFINED = SIGNED_FIRMWARE_WORDS | DIAGNOSTICS_WORDS | LOG_WORDS
+_FAILURE = re.compile("fail|error|abort|cancel|denied|reject", re.IGNORECASE)
+
+
+def is_final(status: str) -> bool:
+    """Whether nothing follows a status that a charge point reports, also one that no standard defines.
+
+    A word of its own that plainly says failure is an end as well: else the request would be under way for ever.
+    """
+    return status in _FINAL or (status not in _DEFINED and _FAILURE.search(status) is not None)
 
 
 def delete_files(files: list[Any]) -> None:
@@ -109,7 +136,7 @@ class FirmwareUpdate(TenantModel):
     signing_certificate = models.TextField(blank=True)
     retries = models.BigIntegerField(null=True)
     retry_interval_seconds = models.BigIntegerField(null=True)
-    status = models.CharField(max_length=50, default=REQUESTED)
+    status = models.CharField(max_length=MAX_STATUS, default=REQUESTED)
     status_at = models.DateTimeField(null=True)
     created_at = models.DateTimeField()
     answered_at = models.DateTimeField(null=True)
@@ -126,28 +153,55 @@ class FirmwareUpdate(TenantModel):
         return f"Firmware update {self.pk}"
 
     @property
+    def status_known(self) -> bool:
+        """Whether the standard defines the status for this kind of update, or it is a word of ours."""
+        return self.status in OUR_WORDS or self.status in (SIGNED_FIRMWARE_WORDS if self.signed else FIRMWARE_WORDS)
+
+    @property
     def is_final(self) -> bool:
         return self.finished_at is not None
 
 
-class FirmwareStatus(TenantModel):
-    """One (Signed)FirmwareStatusNotification.req; `update` is null when it belongs to no request of ours."""
+class ReportedStatus(TenantModel):
+    """A status as reported, and how often it came without another in between.
+
+    `last_received_at` is null when it came once.
+    """
+
+    status = models.CharField(max_length=MAX_STATUS)
+    received_at = models.DateTimeField()
+    times = models.PositiveIntegerField(default=1)
+    last_received_at = models.DateTimeField(null=True)
+
+    class Meta(TenantModel.Meta):
+        abstract = True
+
+    def __str__(self) -> str:
+        return self.status
+
+    def repeated(self, status: str, now: datetime) -> bool:
+        """Count `status` here if it is the same; False if it is another one."""
+        if self.status != status:
+            return False
+        self.times, self.last_received_at = self.times + 1, now
+        self.save(update_fields=["times", "last_received_at"])
+        return True
+
+
+class FirmwareStatus(ReportedStatus):
+    """(Signed)FirmwareStatusNotification.req; `update` is null when it belongs to no request of ours."""
 
     tenant = tenant_foreign_key(db_index=False)
     charge_point = models.ForeignKey(ChargePoint, on_delete=models.CASCADE, related_name="+", db_index=False)
     update = models.ForeignKey(FirmwareUpdate, null=True, on_delete=models.CASCADE, related_name="statuses")
-    status = models.CharField(max_length=50)
-    received_at = models.DateTimeField()
 
-    class Meta(TenantModel.Meta):
+    class Meta(ReportedStatus.Meta):
+        abstract = False
         ordering = ["id"]
         indexes = [
             models.Index(fields=["tenant", "id"], name="firmware_status_of_tenant"),
             models.Index(fields=["charge_point", "-id"], name="firmware_status_newest"),
         ]
-
-    def __str__(self) -> str:
-        return self.status
 
 
 class LogRequest(TenantModel):
@@ -169,7 +223,7 @@ class LogRequest(TenantModel):
     retries = models.BigIntegerField(null=True)
     retry_interval_seconds = models.BigIntegerField(null=True)
     file_name = models.CharField(max_length=255, blank=True, help_text="As the charge point named it in its answer.")
-    status = models.CharField(max_length=50, default=REQUESTED)
+    status = models.CharField(max_length=MAX_STATUS, default=REQUESTED)
     status_at = models.DateTimeField(null=True)
     created_at = models.DateTimeField()
     answered_at = models.DateTimeField(null=True)
@@ -188,25 +242,26 @@ class LogRequest(TenantModel):
         return f"{self.log_type or 'Diagnostics'} {self.pk}"
 
     @property
+    def status_known(self) -> bool:
+        """Whether the standard defines the status for this kind of request, or it is a word of ours."""
+        return self.status in OUR_WORDS or self.status in (LOG_WORDS if self.log_type else DIAGNOSTICS_WORDS)
+
+    @property
     def is_final(self) -> bool:
         return self.finished_at is not None
 
 
-class DiagnosticsStatus(TenantModel):
-    """One DiagnosticsStatusNotification.req or LogStatusNotification.req; `request` is null when it is about none."""
+class DiagnosticsStatus(ReportedStatus):
+    """DiagnosticsStatusNotification.req or LogStatusNotification.req; `request` is null when it is about none."""
 
     tenant = tenant_foreign_key(db_index=False)
     charge_point = models.ForeignKey(ChargePoint, on_delete=models.CASCADE, related_name="+", db_index=False)
     request = models.ForeignKey(LogRequest, null=True, on_delete=models.CASCADE, related_name="statuses")
-    status = models.CharField(max_length=50)
-    received_at = models.DateTimeField()
 
-    class Meta(TenantModel.Meta):
+    class Meta(ReportedStatus.Meta):
+        abstract = False
         ordering = ["id"]
         indexes = [
             models.Index(fields=["tenant", "id"], name="diag_status_of_tenant"),
             models.Index(fields=["charge_point", "-id"], name="diag_status_newest"),
         ]
-
-    def __str__(self) -> str:
-        return self.status

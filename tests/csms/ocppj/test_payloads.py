@@ -115,6 +115,10 @@ class TestResults:
         [
             ("Reset", {"status": "accepted"}, "status", "Accepted", ("/status", "enum_case")),
             ("Reset", {"status": "Scheduled"}, "status", "Scheduled", ("/status", "unknown_value")),
+            ("Reset", {"status": "accept"}, "status", "Accepted", ("/status", "enum_alias")),
+            ("SendLocalList", {"status": "Version_Mismatch"}, "status", "VersionMismatch", ("/status", "enum_alias")),
+            ("UnlockConnector", {"status": "unlock failed"}, "status", "UnlockFailed", ("/status", "enum_alias")),
+            ("DataTransfer", {"status": "Accepted", "data": {"a": 1}}, "data", '{"a":1}', ("/data", "json_as_text")),
             ("Reset", {"status": "Accepted", "extra": 1}, "status", "Accepted", ("/extra", "extra_member")),
             ("GetLocalListVersion", {"listVersion": "12"}, "list_version", 12, ("/listVersion", "text_as_number")),
             ("GetDiagnostics", {"fileName": "x" * 300}, "file_name", "x" * 300, ("/fileName", "too_long")),
@@ -155,12 +159,24 @@ class TestResults:
                 "boolean_as_text",
             ),
             ({"key": "A", "readonly": False, "value": None}, {"key": "A", "readonly": False}, "null_member"),
-            ({"key": "A", "value": "1"}, {"key": "A", "readonly": False, "value": "1"}, "missing_member"),
-            (
-                {"key": "A", "readonly": 5, "value": "1"},
-                {"key": "A", "readonly": False, "value": "1"},
-                "unusable_dropped",
+            *(
+                ({"key": "A", "readonly": sent, "value": "1"}, {"key": "A", "readonly": meant, "value": "1"}, kind)
+                for sent, meant, kind in (
+                    (1, True, "number_as_boolean"),
+                    (0, False, "number_as_boolean"),
+                    (1.0, True, "number_as_boolean"),
+                    ("1", True, "text_as_boolean"),
+                    ("0", False, "text_as_boolean"),
+                    (" TRUE ", True, "text_as_boolean"),
+                    (None, None, "missing_member"),
+                    (5, None, "unusable_dropped"),
+                    ("yes", None, "unusable_dropped"),
+                    ("no", None, "unusable_dropped"),
+                    ("", None, "unusable_dropped"),
+                    ({}, None, "unusable_dropped"),
+                )
             ),
+            ({"key": "A", "value": "1"}, {"key": "A", "readonly": None, "value": "1"}, "missing_member"),
             (
                 {"key": "A", "readonly": True, "value": "x" * 501},
                 {"key": "A", "readonly": True, "value": "x" * 501},

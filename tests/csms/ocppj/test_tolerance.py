@@ -85,13 +85,8 @@ class TestRefusals:
         [
             ("Authorize", "idTag", "x" * 21),
             ("SignCertificate", "csr", "x" * 5501),
-            ("StatusNotification", "status", "Occupied"),
             ("StatusNotification", "connectorId", -1),
             ("StatusNotification", "connectorId", 2**31),
-            ("DiagnosticsStatusNotification", "status", "Done"),
-            ("FirmwareStatusNotification", "status", "InstallRebooting"),
-            ("SignedFirmwareStatusNotification", "status", "Done"),
-            ("LogStatusNotification", "status", "Done"),
         ],
     )
     def test_bad_value_is_property_constraint_violation(self, action: str, name: str, value: Any) -> None:
@@ -187,6 +182,69 @@ class TestTolerances:
         assert kinds(deviations) == [deviation]
         if field is not None:
             assert getattr(req, field) == value
+
+    @pytest.mark.parametrize(
+        ("action", "sent", "meant"),
+        [
+            ("DiagnosticsStatusNotification", "UploadFailure", "UploadFailed"),
+            ("DiagnosticsStatusNotification", "upload_failed", "UploadFailed"),
+            ("DiagnosticsStatusNotification", "Failed", "UploadFailed"),
+            ("DiagnosticsStatusNotification", "UploadCompleted", "Uploaded"),
+            ("LogStatusNotification", "UploadFailed", "UploadFailure"),
+            ("LogStatusNotification", "Permission Denied", "PermissionDenied"),
+            ("FirmwareStatusNotification", "InstallFailed", "InstallationFailed"),
+            ("FirmwareStatusNotification", "DownloadError", "DownloadFailed"),
+            ("FirmwareStatusNotification", "INSTALLATION-FAILED", "InstallationFailed"),
+            ("SignedFirmwareStatusNotification", "Install_Rebooting", "InstallRebooting"),
+            ("SignedFirmwareStatusNotification", "SignatureInvalid", "InvalidSignature"),
+            ("StatusNotification", "Suspended_EVSE", "SuspendedEVSE"),
+            ("StatusNotification", "Suspended EV", "SuspendedEV"),
+            ("StatusNotification", "Fault", "Faulted"),
+        ],
+    )
+    def test_near_word_for_a_state_is_understood(self, action: str, sent: str, meant: str) -> None:
+        req, deviations = parse_call(action, changed(action, status=sent))
+        assert req.status == meant
+        assert kinds(deviations) == [("/status", "enum_alias")]
+
+    @pytest.mark.parametrize(
+        ("action", "sent"),
+        [
+            ("DiagnosticsStatusNotification", "Done"),
+            ("DiagnosticsStatusNotification", "Compressing"),
+            ("FirmwareStatusNotification", "DownloadPaused"),
+            ("FirmwareStatusNotification", "Failed"),
+            ("FirmwareStatusNotification", "InstallRebooting"),
+            ("SignedFirmwareStatusNotification", "Done"),
+            ("LogStatusNotification", "Done"),
+            ("StatusNotification", "Occupied"),
+            ("StatusNotification", ""),
+        ],
+    )
+    def test_unknown_state_is_kept_as_sent(self, action: str, sent: str) -> None:
+        req, deviations = parse_call(action, changed(action, status=sent))
+        assert req.status == sent
+        assert deviations == [Deviation("/status", "unknown_value", sent)]
+        assert refused(action, changed(action, status=sent), strict=True).code == "PropertyConstraintViolation"
+
+    @pytest.mark.parametrize(
+        ("data", "text", "kind"),
+        [
+            ({"vin": "W0", "a": [1, 2.5, None]}, '{"vin":"W0","a":[1,2.5,null]}', "json_as_text"),
+            ([], "[]", "json_as_text"),
+            (5, "5", "number_as_text"),
+            (2.5, "2.5", "number_as_text"),
+            (True, "true", "boolean_as_text"),
+            ({"n": "a\x00b"}, '{"n":"a\\u0000b"}', "json_as_text"),
+            ({"n": 10**30}, '{"n":1000000000000000000000000000000}', "json_as_text"),
+        ],
+    )
+    def test_json_as_data_is_kept_as_its_text(self, data: Any, text: str, kind: str) -> None:
+        payload = changed("DataTransfer", data=data)
+        req, deviations = parse_call("DataTransfer", payload)
+        assert req.data == text
+        assert kinds(deviations) == [("/data", kind)]
+        assert refused("DataTransfer", payload, strict=True).code == "TypeConstraintViolation"
 
     def test_unknown_value_is_in_the_deviation_too(self) -> None:
         _, (deviation,) = parse_call("StatusNotification", changed("StatusNotification", errorCode="Vendor42"))

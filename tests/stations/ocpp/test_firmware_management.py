@@ -29,6 +29,7 @@ from tests.stations.rows import HOUR, MINUTE, NOW, new_charge_point
 
 pytestmark = pytest.mark.usefixtures("in_tenant_a")
 
+DIAGNOSTICS = {"location": "ftp://h/up"}
 UPDATE = {"location": "ftp://h/fw", "retrieveDate": "2026-03-01T12:00:00Z"}
 
 
@@ -87,13 +88,46 @@ class TestProgress:
         answer(command, {})
         assert update_of(command).status == "Downloading"
 
-    def test_repeated_and_out_of_order_statuses_are_all_kept(self, charge_point: ChargePoint) -> None:
+    def test_out_of_order_statuses_are_all_kept_and_repeated_ones_counted(self, charge_point: ChargePoint) -> None:
         command = asked(charge_point, "UpdateFirmware", UPDATE)
         sequence = ["Downloaded", "Downloading", "Downloading", "Idle", "Installing", "Installed", "Installed"]
         report(charge_point, *sequence)
         update = update_of(command)
-        assert [row.status for row in update.statuses.all()] == sequence
+        assert [(row.status, row.times) for row in update.statuses.all()] == [
+            ("Downloaded", 1), ("Downloading", 2), ("Idle", 1), ("Installing", 1), ("Installed", 2),
+        ]  # fmt: skip
         assert (update.status, update.is_final) == ("Installed", True)
+
+    def test_three_hundred_times_uploading_is_one_row_with_its_first_and_last_time(
+        self, charge_point: ChargePoint
+    ) -> None:
+        request = LogRequest.objects.get(command=asked(charge_point, "GetDiagnostics", DIAGNOSTICS))
+        for minute in range(300):
+            progress.diagnostics_reported(charge_point, "Uploading", NOW + minute * MINUTE)
+        progress.diagnostics_reported(charge_point, "Uploaded", NOW + 300 * MINUTE)
+        progress.diagnostics_reported(charge_point, "Idle", NOW + 301 * MINUTE)
+        progress.diagnostics_reported(charge_point, "Idle", NOW + 302 * MINUTE)
+        assert [(row.status, row.times, row.received_at, row.last_received_at) for row in request.statuses.all()] == [
+            ("Uploading", 300, NOW, NOW + 299 * MINUTE),
+            ("Uploaded", 1, NOW + 300 * MINUTE, None),
+        ]
+        unasked = DiagnosticsStatus.objects.get(request=None)
+        assert (unasked.status, unasked.times) == ("Idle", 2)
+
+    @pytest.mark.parametrize("status", ["InvalidSignature", "Failed", "UpdateAborted", "DownloadRejected"])
+    def test_word_that_says_failure_ends_the_update(self, charge_point: ChargePoint, status: str) -> None:
+        command = asked(charge_point, "UpdateFirmware", UPDATE)
+        report(charge_point, "Downloading", status)
+        update = update_of(command)
+        assert (update.status, update.is_final, update.status_known) == (status, True, False)
+
+    def test_unknown_word_is_kept_as_sent_and_ends_nothing(self, charge_point: ChargePoint) -> None:
+        command = asked(charge_point, "UpdateFirmware", UPDATE)
+        report(charge_point, "Downloading", "DownloadPaused")
+        update = update_of(command)
+        assert (update.status, update.is_final, update.status_known) == ("DownloadPaused", False, False)
+        report(charge_point, "Installed")
+        assert (update_of(command).status, update_of(command).status_known) == ("Installed", True)
 
     def test_status_belongs_to_the_newest_open_request(self, charge_point: ChargePoint) -> None:
         first, second = (asked(charge_point, "UpdateFirmware", UPDATE) for _ in range(2))

@@ -201,7 +201,7 @@ class TestStatus:
         final = status == "Installed" or status in FAILURES
         row = row_of(command)
         assert (row.status, row.is_final) == ("Requested" if status == "Idle" else status, final)
-        assert FirmwareStatus.objects.filter(update=None).count() == 2
+        assert FirmwareStatus.objects.get(update=None).times == 2
         assert [each.status for each in row.statuses.all()] == [status]
 
     def test_later_final_status_wins(self, charge_point: ChargePoint) -> None:

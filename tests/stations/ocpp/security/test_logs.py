@@ -175,12 +175,21 @@ class TestStatus:
         command = asked(charge_point)
         report(charge_point, "Idle")
         report(charge_point, "Idle", requestId=command.payload["requestId"])
-        assert (row_of(command).status, row_of(command).statuses.count()) == ("Requested", 2)
+        assert (row_of(command).status, row_of(command).statuses.get().times) == ("Requested", 2)
 
     def test_upload_failed_is_taken_for_upload_failure(self, charge_point: ChargePoint) -> None:
         command = asked(charge_point)
         report(charge_point, "UploadFailed")
         assert (row_of(command).status, row_of(command).is_final) == ("UploadFailure", True)
+
+    def test_unknown_word_is_kept_and_one_that_says_failure_ends_the_request(self, charge_point: ChargePoint) -> None:
+        command = asked(charge_point)
+        report(charge_point, "Uploading", "Compressing")
+        assert (row_of(command).status, row_of(command).status_known, row_of(command).is_final) == (
+            "Compressing", False, False,
+        )  # fmt: skip
+        report(charge_point, "QuotaError")
+        assert (row_of(command).status, row_of(command).is_final) == ("QuotaError", True)
 
     @pytest.mark.parametrize("status", ["BadMessage", "NotSupportedOperation", "PermissionDenied", "UploadFailure"])
     def test_failures_are_final_until_a_later_final_status(self, charge_point: ChargePoint, status: str) -> None:
