@@ -45,6 +45,17 @@ def is_trusted(address: str) -> bool:
     return any(parsed in network for network in _networks(tuple(settings.CSMS_TRUSTED_PROXIES)))
 
 
+def address_group(address: str) -> str:
+    """What counts as one address: of IPv6 the network, for whoever has one address there has 2**64."""
+    try:
+        found = ip_address(address)
+    except ValueError:
+        return address
+    if found.version == 6 and found.ipv4_mapped is None:
+        return str(ip_network((int(found) >> 64 << 64, 64)))
+    return str(found if found.version == 4 else found.ipv4_mapped)
+
+
 def peer(scope: Mapping[str, Any], headers: Mapping[bytes, bytes]) -> Peer:
     """The peer of an ASGI connection.
 

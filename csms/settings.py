@@ -109,6 +109,12 @@ CSMS_UNREAD_SECONDS: int = _number("CSMS_UNREAD_SECONDS", 60, 1)
 # When a job whose worker died is given to another, and when one that nobody has finished is lost.
 CSMS_JOB_REDELIVERY_SECONDS: int = _number("CSMS_JOB_REDELIVERY_SECONDS", 300, 1)
 CSMS_JOB_LOST_SECONDS: int = _number("CSMS_JOB_LOST_SECONDS", 3600, 4)
+# Failed sign-ins and wrong API keys allowed within five minutes (tenants/guessing.py): for one account, or key, from
+# one address, and for one address in all.
+CSMS_FAILED_SIGN_INS_PER_ACCOUNT: int = _number("CSMS_FAILED_SIGN_INS_PER_ACCOUNT", 10, 1)
+CSMS_FAILED_SIGN_INS_PER_ADDRESS: int = _number("CSMS_FAILED_SIGN_INS_PER_ADDRESS", 100, 1)
+CSMS_FAILED_API_KEYS_PER_KEY: int = _number("CSMS_FAILED_API_KEYS_PER_KEY", 10, 1)
+CSMS_FAILED_API_KEYS_PER_ADDRESS: int = _number("CSMS_FAILED_API_KEYS_PER_ADDRESS", 100, 1)
 CSMS_API_REQUESTS_PER_MINUTE: int = _number("CSMS_API_REQUESTS_PER_MINUTE", 6000, 1)
 CSMS_SHUTDOWN_SECONDS: int = _number("CSMS_SHUTDOWN_SECONDS", 10, 1)
 # Before that, how long a process that was told to stop goes on as before while /readyz/ says that it is stopping: a
@@ -277,6 +283,7 @@ CELERY_BEAT_SCHEDULE = {
     "reconcile-local-auth-lists": {"task": "stations.tasks.reconcile_local_auth_lists", "schedule": 60.0},
     "issue-certificates": {"task": "stations.tasks.issue_certificates", "schedule": 30.0},
     "renew-certificates": {"task": "stations.tasks.renew_certificates", "schedule": 3600.0},
+    "forget-guessing": {"task": "tenants.tasks.forget_guessing", "schedule": 3600.0},
     "prepare-partitions": {"task": "stations.tasks.prepare_partitions", "schedule": 3600.0},
     "purge-expired-rows": {"task": "stations.tasks.purge_expired_rows", "schedule": 3600.0},
 }
@@ -372,6 +379,7 @@ UNFOLD = {
     "SITE_HEADER": "CSMS",
     "SITE_URL": None,
     "SITE_SYMBOL": "ev_station",
+    "LOGIN": {"form": "tenants.sign_in.SignInForm"},
     "SHOW_HISTORY": False,
     "SHOW_VIEW_ON_SITE": False,
     "DASHBOARD_CALLBACK": "stations.admin.dashboard.dashboard",

@@ -18,6 +18,7 @@ from stations.urls import urlpatterns as station_patterns
 from tenants.api import problems
 from tenants.api.document import SchemaView
 from tenants.api.urls import urlpatterns as tenant_patterns
+from tenants.sign_in import sign_in
 
 API = "/api/"
 
@@ -68,6 +69,7 @@ urlpatterns = [
     path("healthz/", health.liveness),
     path("readyz/", health.readiness),
     path("metrics", exposition.page),
+    path("admin/login/", sign_in),
     path("admin/", admin.site.urls),
     path("tenants/", include("tenants.urls")),
     path("api/v1/", include((station_patterns + tenant_patterns, "api"))),

@@ -9,12 +9,12 @@ from __future__ import annotations
 import hmac
 import logging
 from collections.abc import Iterable, Mapping
-from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.core.cache import cache
 
+from csms.proxies import address_group
 from tenants.models import Tenant
 
 if TYPE_CHECKING:
@@ -33,17 +33,6 @@ def cache_safely(action: Any) -> Any:
     except Exception as error:
         logger.warning("Attempt limits are not kept: the cache failed (%s)", type(error).__name__)
         return None
-
-
-def address_group(address: str) -> str:
-    """What counts as one address: of IPv6 the network, for whoever has one address there has 2**64."""
-    try:
-        found = ip_address(address)
-    except ValueError:
-        return address
-    if found.version == 6 and found.ipv4_mapped is None:
-        return str(ip_network((int(found) >> 64 << 64, 64)))
-    return str(found if found.version == 4 else found.ipv4_mapped)
 
 
 def credentials_digest(request: Request) -> str:

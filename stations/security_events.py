@@ -89,6 +89,17 @@ KINDS = {
     "security_profile_lowered": Kind("An administrator lowered the security profile.", serious=True),
     "certificate_issued": Kind("A certificate was issued."),
     "certificate_withdrawn": Kind("A certificate was revoked."),
+    # People and programs that sign in.
+    "password_guessing": Kind(
+        "Too many sign-ins with a wrong password: somebody may be guessing it.",
+        serious=True,
+        remedy="Ask the person; if it was somebody else, let them set a new password.",
+    ),
+    "api_key_guessing": Kind(
+        "Too many requests with a wrong, expired or revoked secret of this API key.",
+        serious=True,
+        remedy="Look for a program that has an old key.",
+    ),
     # Connections.
     "babbling": Kind(
         "It sent more frames than CSMS_FRAMES_PER_SECOND allows and was slowed down.",

@@ -23,6 +23,7 @@ from tenants.scoped import TenantModel, TenantQuerySet
 PLATFORM_MODELS: Final[frozenset[str]] = frozenset(
     {
         "tenants.Tenant",
+        "tenants.Guessing",
         "admin.LogEntry",
         "auth.Group",
         "auth.Permission",

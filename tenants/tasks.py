@@ -30,7 +30,7 @@ from django.db import transaction
 from django.utils import timezone
 from kombu.exceptions import OperationalError
 
-from tenants.models import JobRun, JobState
+from tenants.models import Guessing, JobRun, JobState
 from tenants.scope import PLATFORM, CrossTenantScope, NoTenantScope, current_scope, platform_scope, tenant_scope
 
 logger = logging.getLogger(__name__)
@@ -196,6 +196,12 @@ def fail_lost_jobs() -> int:
     """
     with platform_scope():
         return JobRun.objects.fail_lost(_lost_before(timezone.now()), LOST, timezone.now())
+
+
+@shared_task(base=TenantTask, platform=True, name="tenants.tasks.forget_guessing")
+def forget_guessing() -> int:
+    """Delete what is older than models.guessing.KEPT_FOR; gives the number of rows."""
+    return Guessing.objects.forget(timezone.now())
 
 
 def _lost_before(now: datetime) -> datetime:

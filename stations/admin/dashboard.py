@@ -1,4 +1,7 @@
-"""The first page: what is charging, what is broken, what waits. Nine bounded queries, no COUNT of a log."""
+"""The first page: what is charging, what is broken, what waits. Nine bounded queries, no COUNT of a log.
+
+Platform administrators also see who guesses at passwords and API keys, whichever tenant's they are.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,6 @@ from decimal import Decimal
 from typing import Any
 
 from django.db.models import Count, Q, Sum
-from django.http import HttpRequest
 from django.utils import timezone
 
 from stations.admin.security_events import alert_groups
@@ -18,7 +20,7 @@ from stations.models import ChargePoint, Command, ConnectionAttempt, Connector, 
 from stations.models.command import OPEN_STATUSES
 from stations.models.connector import ChargePointStatus
 from tenants.admin.scoped import confined, may
-from tenants.models import ApiScope
+from tenants.models import ApiScope, Guessing
 
 SHOWN = 8
 # Newest rows looked at where a table has no index on time.
@@ -26,6 +28,7 @@ MAX_ATTEMPTS = 1000
 MAX_RUNNING = 1000
 MAX_COMMANDS = 200
 MAX_FAULTED = 50
+GUESSING_FOR = timedelta(days=1)
 FAILED_HANDSHAKES_FOR = timedelta(hours=1)
 # How far a charge point's clock may be ahead of ours for its stop of today to have come yesterday.
 CLOCK_AHEAD = timedelta(hours=1)
@@ -48,9 +51,12 @@ class FailedHandshakes:
         return self.reason.replace("_", " ")
 
 
-def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
+def dashboard(request: Any, context: dict[str, Any]) -> dict[str, Any]:
     """Add to the context of the admin's index what its template shows; nothing for people without a tenant."""
     context["title"] = "Dashboard"
+    if request.user.is_superuser:
+        since = timezone.now() - GUESSING_FOR
+        context["guessing"] = list(Guessing.objects.filter(last_at__gte=since)[:SHOWN])
     if may(request, ApiScope.READ):
         context |= figures(request, timezone.now())
     return context

@@ -52,7 +52,14 @@ GROUPS: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
             ("Job runs", "work_history", "tenants.jobrun"),
         ),
     ),
-    ("Platform", (("Tenants", "domain", "tenants.tenant"), ("Users", "manage_accounts", "auth.user"))),
+    (
+        "Platform",
+        (
+            ("Tenants", "domain", "tenants.tenant"),
+            ("Users", "manage_accounts", "auth.user"),
+            ("Guessing", "password", "tenants.guessing"),
+        ),
+    ),
 )
 
 

@@ -6,11 +6,12 @@ from tenants.admin.api_keys import ApiKeyAdmin
 from tenants.admin.people import MembershipAdmin, UserAdmin
 from tenants.admin.scoped import LogAdmin, ReadOnlyAdmin, TenantModelAdmin
 from tenants.admin.tenant import SiteAdmin, TenantAdmin
-from tenants.admin.traces import AuditEntryAdmin, JobRunAdmin
+from tenants.admin.traces import AuditEntryAdmin, GuessingAdmin, JobRunAdmin
 
 __all__ = [
     "ApiKeyAdmin",
     "AuditEntryAdmin",
+    "GuessingAdmin",
     "JobRunAdmin",
     "LogAdmin",
     "MembershipAdmin",

@@ -13,7 +13,7 @@ from unfold.decorators import display
 
 from tenants.admin.scoped import LogAdmin, limited_site_ids
 from tenants.display import DASH, badge, moment, pretty_json
-from tenants.models import AuditEntry, JobRun, JobState
+from tenants.models import AuditEntry, Guessing, JobRun, JobState
 
 STATE_VARIANTS = {
     JobState.QUEUED: "plain",
@@ -83,6 +83,35 @@ def _cell(pair: Any, index: int) -> str:
     if value in (None, "", []):
         return DASH
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+@admin.register(Guessing)
+class GuessingAdmin(LogAdmin):
+    """For platform administrators: an address tries accounts of any tenant, or of none."""
+
+    list_display = ("last", "kind", "account_shown", "address", "times", "first")
+    list_display_links = ("last",)
+    list_filter = ("kind",)
+    fields = ("kind", "account_shown", "address", "times", "first", "last")
+    readonly_fields = fields
+
+    def has_view_permission(self, request: Any, obj: Any = None) -> bool:
+        return bool(request.user.is_superuser)
+
+    def has_module_permission(self, request: Any) -> bool:
+        return bool(request.user.is_superuser)
+
+    @display(description="Account or key")
+    def account_shown(self, row: Guessing) -> str:
+        return row.account or "various"
+
+    @display(description="First")
+    def first(self, row: Guessing) -> Any:
+        return moment(row.first_at)
+
+    @display(description="Last")
+    def last(self, row: Guessing) -> Any:
+        return moment(row.last_at)
 
 
 @admin.register(JobRun)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NoReturn
 
 from rest_framework.authentication import BaseAuthentication, SessionAuthentication
 from rest_framework.exceptions import AuthenticationFailed, PermissionDenied
 from rest_framework.request import Request
 
+from tenants import guessing
+from tenants.api.problems import Problem
+from tenants.api.requests import address_of
 from tenants.models import ApiKey
 
 SCHEME = "Api-Key"
@@ -26,8 +29,21 @@ class ApiKeyAuthentication(BaseAuthentication):
             return None
         key = ApiKey.authenticate(credentials.strip(), datetime.now(UTC))
         if key is None:
-            raise AuthenticationFailed("The API key is unknown, expired or revoked.", code="invalid_api_key")
+            self._refuse(credentials.strip(), address_of(request._request) or "")
         return None, key
+
+    def _refuse(self, credentials: str, address: str) -> NoReturn:
+        attempt = guessing.api_key(credentials, address)
+        count = guessing.begin(attempt)
+        guessing.failed(attempt, count, address)
+        if count.held_up:
+            raise Problem(
+                429,
+                "too_many_attempts",
+                "Too many requests have come from this address with a key that is unknown, expired or revoked.",
+                headers={"Retry-After": str(guessing.WINDOW_SECONDS)},
+            )
+        raise AuthenticationFailed("The API key is unknown, expired or revoked.", code="invalid_api_key")
 
     def authenticate_header(self, request: Request) -> str:
         return SCHEME

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tenants.models.api_key import ApiKey, ApiKeySite, ApiScope
 from tenants.models.audit import AuditEntry
+from tenants.models.guessing import Guessing
 from tenants.models.idempotency import IdempotencyRecord, IdempotencyState
 from tenants.models.job_run import JobRun, JobState
 from tenants.models.membership import Membership, MembershipSite, Role
@@ -15,6 +16,7 @@ __all__ = [
     "ApiKeySite",
     "ApiScope",
     "AuditEntry",
+    "Guessing",
     "IdempotencyRecord",
     "IdempotencyState",
     "JobRun",

@@ -126,7 +126,7 @@ ROWS: dict[type[models.Model], Callable[[Tenant], models.Model]] = {
     Transaction: lambda tenant: a_transaction(),
 }  # fmt: skip
 # Registered, but of the platform: tests/tenants/test_admin.py.
-PLATFORM = {"auth.user"}
+PLATFORM = {"auth.user", "tenants.guessing"}
 
 
 def test_table_holds_every_model_of_the_admin() -> None:
