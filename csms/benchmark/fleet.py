@@ -17,14 +17,14 @@ ACTION_SECONDS = 5.0
 SAMPLING_SECONDS = 20.0
 
 
-def measure(plan: Plan, target: Target, results: Results, tell: Tell) -> None:
-    """The parts actions and sampling, on one server. Adds to `results`. Raises BenchmarkError."""
+def measure(plan: Plan, target: Target, results: Results, tell: Tell, number: int) -> None:
+    """The parts actions and sampling, on one server, in round `number`. Adds to `results`. Raises BenchmarkError."""
     needed = plan.sampling + plan.sampling_authorize
     counts = plan.connected if "actions" in plan.parts else []
     with running(target) as server:
         for connected in counts:
             if connected <= needed:
-                _actions(plan, server, connected, results, tell)
+                _actions(plan, server, connected, results, tell, number)
         # Before more are connected than it is about.
         if "sampling" in plan.parts:
             tell(f"{plan.sampling} charge points sample every {SAMPLING_EVERY_SECONDS:.0f} s: {target.name}")
@@ -36,15 +36,15 @@ def measure(plan: Plan, target: Target, results: Results, tell: Tell) -> None:
             groups = [meter_values(plan, plan.sampling, every=SAMPLING_EVERY_SECONDS), authorize]
             # In a short run too, what is due every so often is due once.
             seconds = SAMPLING_SECONDS if plan.seconds >= 1 else AUTHORIZE_EVERY_SECONDS
-            results.measurements.append(server.measure("sampling", 1, seconds, groups))
+            results.measurements.append(server.measure("sampling", number, seconds, groups))
         for connected in counts:
             if connected > needed:
-                _actions(plan, server, connected, results, tell)
+                _actions(plan, server, connected, results, tell, number)
 
 
-def _actions(plan: Plan, server: Running, connected: int, results: Results, tell: Tell) -> None:
+def _actions(plan: Plan, server: Running, connected: int, results: Results, tell: Tell, number: int) -> None:
     tell(f"Actions with {connected} connected: {server.target.name}")
     server.connect(connected, transaction=True)
     for action in ACTIONS:
         group = {"action": action, "first": 0, "count": min(plan.stations[0], connected)}
-        results.measurements.append(server.measure("actions", 1, min(plan.seconds, ACTION_SECONDS), [group]))
+        results.measurements.append(server.measure("actions", number, min(plan.seconds, ACTION_SECONDS), [group]))

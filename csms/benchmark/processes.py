@@ -52,9 +52,9 @@ def manage(*arguments: str, environment: dict[str, str]) -> str:
     return done.stdout
 
 
-def manage_command(*arguments: str) -> list[str]:
-    """The command line of `manage.py` with `arguments`."""
-    return [sys.executable, str(Path(settings.BASE_DIR) / "manage.py"), *arguments]
+def manage_command(*arguments: str, checkout: Path | None = None) -> list[str]:
+    """The command line of `manage.py` with `arguments`, of this checkout of the product or of another one."""
+    return [sys.executable, str((checkout or Path(settings.BASE_DIR)) / "manage.py"), *arguments]
 
 
 def end(child: subprocess.Popen[Any], how: signal.Signals, seconds: float) -> None:
@@ -70,13 +70,15 @@ def end(child: subprocess.Popen[Any], how: signal.Signals, seconds: float) -> No
 class Process:
     """A child that writes lines on stdout and is measured from outside; ends with the `with` block."""
 
-    def __init__(self, command: Sequence[str], environment: dict[str, str], log: Path) -> None:
+    def __init__(
+        self, command: Sequence[str], environment: dict[str, str], log: Path, checkout: Path | None = None
+    ) -> None:
         self._log = log
         with log.open("ab") as output:
             # Of a session of its own: Ctrl-C is for the command, which then stops its children in order.
             self._child = subprocess.Popen(  # noqa: S603 - ours
-                command, cwd=settings.BASE_DIR, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                stderr=output, text=True, start_new_session=True,
+                command, cwd=checkout or settings.BASE_DIR, env=environment, text=True, start_new_session=True,
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=output,
             )  # fmt: skip
         self._stdin = cast(IO[str], self._child.stdin)
         self._stdout = cast(IO[str], self._child.stdout)
@@ -168,9 +170,11 @@ class Server(Process):
         *,
         command: Sequence[str] = (),
         log: str = "server.log",
+        checkout: Path | None = None,
     ) -> None:
-        """`command` stands before `arguments` in the place of manage.py."""
-        super().__init__([*command, *arguments] if command else manage_command(*arguments), environment, folder / log)
+        """`command` stands before `arguments` in the place of manage.py, which is that of `checkout` if given."""
+        command = command or manage_command(checkout=checkout)
+        super().__init__([*command, *arguments], environment, folder / log, checkout)
         try:
             line = self.line(START_SECONDS)
             if not line.startswith("Listening on "):

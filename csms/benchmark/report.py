@@ -9,7 +9,7 @@ from statistics import median
 from rich.console import Console
 from rich.table import Table
 
-from csms.benchmark.results import ECHO, TUNED_ECHO, Measurement, Page, Profile, Results
+from csms.benchmark.results import ECHO, TUNED_ECHO, Group, Measurement, Page, Profile, Results, against
 
 # Above this share of a core the load client may have been what was measured.
 CLIENT_LIMIT = 0.8
@@ -40,6 +40,7 @@ def show(console: Console, results: Results) -> None:
     tables = (
         _actions(results.of_phase("actions")),
         _sampling(results.of_phase("sampling")),
+        _compared(results),
         _memory(results),
         _storms(results),
         _bulks(results),
@@ -163,6 +164,29 @@ def _actions(measured: list[Measurement]) -> Table:
         for group in m.groups:
             figures = [rate(group.rate), milliseconds(group.p50_ms), milliseconds(group.p99_ms)]
             table.add_row(m.target, f"{m.connected:,}", group.action, *figures, *_costs([m]))
+    return table
+
+
+def _compared(results: Results) -> Table:
+    """This checkout by the other one: rates and the latency of the slowest hundredth, each within its round."""
+    table = _table(
+        "This checkout by the other", "Server", "charge points", "what", "messages/s", "p99",
+        caption="Of each round. More than 100 % of the messages a second is better, less of the p99.",
+    )  # fmt: skip
+    found: dict[tuple[str, int, str], dict[int, Group]] = defaultdict(dict)
+    for m in results.measurements:
+        for group in m.groups:
+            beside = "" if len(m.groups) == 1 else f", {m.phase}"
+            found[m.target, m.connected if m.phase == "actions" else m.stations, f"{group.action}{beside}"][m.round] = (
+                group
+            )
+    for (target, stations, what), ours in found.items():
+        theirs = found.get((against(target), stations, what), {})
+        pairs = [(group, theirs[number]) for number, group in ours.items() if number in theirs]
+        if pairs:
+            rates = spread((mine.rate / other.rate for mine, other in pairs), percent)
+            slowest = spread((mine.p99_ms / other.p99_ms for mine, other in pairs), percent)
+            table.add_row(target, f"{stations:,}", what, rates, slowest)
     return table
 
 

@@ -11,12 +11,18 @@ PARTS = (
 )  # fmt: skip
 ECHO = "echo"
 TUNED_ECHO = "echo, tuned"
+OTHER = ", other checkout"
 # Of the charge points that send MeterValues, so many more send Authorize.
 AUTHORIZING_SHARE = 0.1
 # Of the part `sampling`: how many sample, how often, how many others authorize, how often.
 SAMPLING, SAMPLING_EVERY_SECONDS, SAMPLING_AUTHORIZE, AUTHORIZE_EVERY_SECONDS = 1000, 10.0, 100, 2.0
 # Connected before the first look at the memory: threads, connections and caches that a server has only once exist then.
 FIRST_SOCKETS = 20
+
+
+def against(target: str) -> str:
+    """The name of the other checkout on the same kind of database as `target`."""
+    return f"{target}{OTHER}"
 
 
 @dataclass
@@ -38,6 +44,8 @@ class Plan:
     # Of a core, for each server process of the part processes; 0 for as much as there is.
     share: float = 0.0
     profile: bool = False
+    # The folder of another checkout of the product, which is measured in turn with this one; empty for none.
+    against: str = ""
 
     @property
     def authorizing(self) -> int:

@@ -12,13 +12,13 @@ import resource
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from csms.benchmark import crowd, data, fleet, machine, scale, target
 from csms.benchmark.processes import BenchmarkError
-from csms.benchmark.results import ECHO, FIRST_SOCKETS, Measurement, Plan, Profile, Results
+from csms.benchmark.results import ECHO, FIRST_SOCKETS, Measurement, Plan, Profile, Results, against
 from csms.benchmark.target import Target, Tell, meter_values, running
 
 # Descriptors that a server or client needs beside its sockets.
@@ -44,15 +44,14 @@ def measure(plan: Plan, tell: Tell) -> Results:
                         tell(f"Round {number} of {plan.rounds}: {measured.name}")
                         with _failures(results, measured.name):
                             results.measurements += _round(plan, measured, number)
-            parts: list[tuple[set[str], Callable[[Plan, Target, Results, Tell], None]]] = [
-                ({"actions", "sampling"}, fleet.measure),
-                ({"memory", "storm", "bulk"}, crowd.measure),
-            ]
-            for names, part in parts:
-                for product in products:
-                    if names & set(plan.parts):
-                        with _failures(results, product.name):
-                            part(plan, product, results, tell)
+            # Two states of the product are compared within a round, by turns.
+            for number in range(1, plan.rounds + 1 if plan.against else 2):
+                for product in products if {"actions", "sampling"} & set(plan.parts) else []:
+                    with _failures(results, product.name):
+                        fleet.measure(plan, product, results, tell, number)
+            for product in products if {"memory", "storm", "bulk"} & set(plan.parts) else []:
+                with _failures(results, product.name):
+                    crowd.measure(plan, product, results, tell)
             for measured in (products or targets) if plan.profile else []:
                 tell(f"Profile: {measured.name}")
                 results.profiles.append(_profile(plan, measured))
@@ -109,6 +108,12 @@ def _targets(plan: Plan, folder: Path, stack: ExitStack, results: Results, tell:
             product.name = f"{product.name} ({taken + 1})" if taken else product.name
             results.databases[product.name] = facts
         products.append(product)
+        if plan.against:
+            tell(f"Database of the other checkout: {choice.partition(':')[0]}")
+            checkout = Path(plan.against)
+            other = target.product(choice, plan.charge_points, folder / f"{number}-other", stack, checkout=checkout)
+            other.name = against(product.name)
+            products.append(other)
     if ECHO not in plan.parts or (alone and plan.parts != [ECHO]):
         return products
     stations = max(plan.stations) + plan.authorizing

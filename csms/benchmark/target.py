@@ -31,8 +31,9 @@ Tell = Callable[[str], None]
 class Keeper(Process):
     """csms/benchmark/keeper.py: what has to be done inside a database, by name."""
 
-    def __init__(self, variables: dict[str, str], folder: Path) -> None:
-        super().__init__(manage_command("benchmark", "--inside", "keeper"), variables, folder / "keeper.log")
+    def __init__(self, variables: dict[str, str], folder: Path, checkout: Path | None = None) -> None:
+        command = manage_command("benchmark", "--inside", "keeper", checkout=checkout)
+        super().__init__(command, variables, folder / "keeper.log", checkout)
 
     def do(self, what: str, *arguments: Any) -> Any:
         """Carry out an order of keeper.ORDERS; what it gives. Raises BenchmarkError."""
@@ -45,7 +46,10 @@ class Keeper(Process):
 
 @dataclass
 class Target:
-    """A server that can be started on its database; an echo has none, nor a keeper."""
+    """A server that can be started on its database; an echo has none, nor a keeper.
+
+    `checkout` is where the product's code lies, unless it is this one's.
+    """
 
     name: str
     arguments: list[str]
@@ -54,6 +58,7 @@ class Target:
     stations: list[tuple[str, str, str]]
     database: Database | None = None
     keeper: Keeper | None = None
+    checkout: Path | None = None
     acknowledged: Counter[str] = field(default_factory=Counter)
 
     def start(self, *, watched: bool = False, processes: int = 1) -> Server:
@@ -61,7 +66,7 @@ class Target:
         arguments = self.arguments if processes == 1 else [*self.arguments, "--processes", str(processes)]
         if watched:
             arguments = ["benchmark", "--inside", "watched-echo" if self.database is None else "watched-product"]
-        return Server(arguments, self.environment, self.folder)
+        return Server(arguments, self.environment, self.folder, checkout=self.checkout)
 
     def order(self, what: str, *arguments: Any) -> Any:
         """Have the keeper do something. Raises BenchmarkError."""
@@ -91,9 +96,16 @@ def echo(stations: int, folder: Path, *, tuned: bool) -> Target:
 
 
 def product(
-    choice: str, stations: int, folder: Path, stack: ExitStack, variables: dict[str, str] | None = None
+    choice: str,
+    stations: int,
+    folder: Path,
+    stack: ExitStack,
+    variables: dict[str, str] | None = None,
+    checkout: Path | None = None,
 ) -> Target:
     """The product on a new database (see fresh_database) with as many charge points; `variables` are more settings.
+
+    `checkout` is another state of the product than this one; its dependencies must be those installed here.
 
     Raises BenchmarkError, databases.Unavailable.
     """
@@ -102,12 +114,11 @@ def product(
     if database.server is not None:
         database.server.grow_old()
     surroundings = environment(database.url, folder) | (variables or {})
-    keeper = stack.enter_context(Keeper(surroundings, folder))
+    keeper = stack.enter_context(Keeper(surroundings, folder, checkout))
     keeper.do("migrate")
     known = [(identity, password, id_tag) for identity, password, id_tag in keeper.do("seed", stations)]
-    return Target(
-        database.name, ["serve", "--port", "0", "--skip-checks"], surroundings, folder, known, database, keeper
-    )
+    arguments = ["serve", "--port", "0", "--skip-checks"]
+    return Target(database.name, arguments, surroundings, folder, known, database, keeper, checkout)
 
 
 @dataclass

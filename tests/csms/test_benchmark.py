@@ -28,6 +28,7 @@ from csms.benchmark.target import Target
 from tests.lanes import LANE
 from tests.servers import CsmsServer
 
+REPOSITORY = Path(__file__).resolve().parents[2]
 PRODUCT = "PostgreSQL" if LANE == "postgres" else "SQLite"
 
 
@@ -104,6 +105,36 @@ def test_every_part_is_measured_and_every_acknowledged_message_is_counted(measur
     assert f"all {results.counted[PRODUCT]:,} acknowledged MeterValues are in the database" in printed
     assert "durable MeterValues of 3 charge points at" in printed
     assert "One command to many charge points" in printed
+
+
+@pytest.mark.slow
+@pytest.mark.sqlite
+def test_another_checkout_is_measured_in_turn_with_this_one(measured: list[str], tmp_path: Path) -> None:
+    """The other one is this one under another path: what runs there is what lies there."""
+    other = tmp_path / "other"
+    other.mkdir()
+    for name in ("manage.py", "csms", "tenants", "stations", "billing", "templates"):
+        (other / name).symlink_to(REPOSITORY / name)
+    plan = tiny("meter-values", "actions")
+    plan.stations, plan.connected, plan.rounds, plan.against = [2], [3], 2, str(other)
+
+    results = run.measure(plan, measured.append)
+
+    assert results.failures == []
+    both = [PRODUCT, f"{PRODUCT}, other checkout"]
+    assert [(m.target, m.round) for m in results.of_phase("meter-values")] == [(t, n) for n in (1, 2) for t in both]
+    actions = [(m.target, m.round) for m in results.of_phase("actions")]
+    assert list(dict.fromkeys(actions)) == [(t, n) for n in (1, 2) for t in both]
+    assert set(results.counted) == set(both)
+    printed = shown(results)
+    assert "This checkout by the other" in printed
+    compared = printed.partition("This checkout by the other")[2]
+    assert all(action in compared for action in ("MeterValues", "Authorize", "StartTransaction", "StopTransaction"))
+
+
+def test_against_a_folder_that_is_no_checkout_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CommandError, match="no checkout of the product"):
+        call_command("benchmark", "--against", str(tmp_path))
 
 
 @pytest.mark.slow

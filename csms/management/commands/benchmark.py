@@ -87,6 +87,14 @@ class Command(BaseCommand):
             help="hold each server process of the part processes to as much of a core: what a second one gains where "
             "there are cores for it (0.35 on a machine of two; needs root)",
         )
+        parser.add_argument(
+            "--against",
+            type=_checkout,
+            default="",
+            metavar="PATH",
+            help="the folder of another checkout of the product (git worktree add PATH COMMIT), measured in turn with "
+            "this one in every round; its dependencies must be those installed here",
+        )
         parser.add_argument("--json", metavar="FILE", type=Path, help="also write everything measured to FILE")
         parser.add_argument("--svg", metavar="FILE", type=Path, help="also draw it to FILE")
         parser.add_argument("--profile", action="store_true", help="one more round that shows where the time goes")
@@ -114,6 +122,7 @@ class Command(BaseCommand):
             rows=FULL_ROWS if options["full"] else options["rows"],
             share=options["share"],
             profile=options["profile"],
+            against=options["against"],
         )
         # Stopped from outside, the servers and databases of the run are taken down as after its end.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -149,6 +158,13 @@ class Command(BaseCommand):
             call_command("serve", port=0)
         else:
             keeper.serve()
+
+
+def _checkout(text: str) -> str:
+    folder = Path(text).resolve()
+    if not (folder / "manage.py").is_file():
+        raise ArgumentTypeError(f"{text!r} is no checkout of the product: there is no manage.py")
+    return str(folder)
 
 
 def _positive(text: str) -> int:
