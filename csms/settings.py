@@ -115,6 +115,10 @@ CSMS_FAILED_SIGN_INS_PER_ACCOUNT: int = _number("CSMS_FAILED_SIGN_INS_PER_ACCOUN
 CSMS_FAILED_SIGN_INS_PER_ADDRESS: int = _number("CSMS_FAILED_SIGN_INS_PER_ADDRESS", 100, 1)
 CSMS_FAILED_API_KEYS_PER_KEY: int = _number("CSMS_FAILED_API_KEYS_PER_KEY", 10, 1)
 CSMS_FAILED_API_KEYS_PER_ADDRESS: int = _number("CSMS_FAILED_API_KEYS_PER_ADDRESS", 100, 1)
+# Days for what came and went (commands, boots, statuses, logs, job runs) and for the audit log, where a tenant has not
+# said otherwise; 0 keeps them for ever.
+CSMS_HISTORY_RETENTION_DAYS: int = _number("CSMS_HISTORY_RETENTION_DAYS", 365, 0)
+CSMS_AUDIT_RETENTION_DAYS: int = _number("CSMS_AUDIT_RETENTION_DAYS", 1095, 0)
 CSMS_API_REQUESTS_PER_MINUTE: int = _number("CSMS_API_REQUESTS_PER_MINUTE", 6000, 1)
 CSMS_SHUTDOWN_SECONDS: int = _number("CSMS_SHUTDOWN_SECONDS", 10, 1)
 # Before that, how long a process that was told to stop goes on as before while /readyz/ says that it is stopping: a

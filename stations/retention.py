@@ -19,18 +19,24 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+from django.apps import apps
 from django.db import DatabaseError, transaction
-from django.db.models import OuterRef, Q, QuerySet, Subquery
+from django.db.models import F, Model, OuterRef, Q, QuerySet, Subquery
+from django.db.models.functions import Coalesce
 
 from stations import partitions
-from stations.models import ChargePoint, ConnectionAttempt, MeterValue, OcppMessage, SecurityEvent, Transaction
+from stations.models import ChargePoint, MeterValue, OcppMessage, ReservationNumber, Transaction
 from stations.partitions import Made, Partition
+from stations.retention_table import RETENTION, ByAge, Expiring
 from tenants.models import Tenant
 from tenants.scope import platform_scope
+from tenants.scoped import TenantModel
 
 logger = logging.getLogger(__name__)
 
 ROWS_PER_DELETE = 5000
+# Rows that others point at: what points there is looked for in every table that may.
+REFERENCED_ROWS_PER_DELETE = 500
 CHARGE_POINTS_PER_QUERY = 200
 # What one run thins of one tenant; the next run goes on.
 TRANSACTIONS_PER_RUN = 5000
@@ -134,8 +140,7 @@ def purge(tenant: Tenant, now: datetime, *, dry_run: bool = False) -> dict[str, 
     if tenant.message_retention_days:
         cutoff = now - timedelta(days=tenant.message_retention_days)
         deleted["messages"] = _delete_messages(cutoff, dry_run)
-        deleted["connection_attempts"] = _delete_before(ConnectionAttempt, "at", cutoff, dry_run)
-        deleted["security_events"] = _delete_before(SecurityEvent, "received_at", cutoff, dry_run)
+        deleted |= {"connection_attempts": 0, "security_events": 0}
     if tenant.meter_value_retention_days:
         cutoff = now - timedelta(days=tenant.meter_value_retention_days)
         deleted["meter_values"] = _delete_meter_values(cutoff, now, dry_run)
@@ -143,7 +148,112 @@ def purge(tenant: Tenant, now: datetime, *, dry_run: bool = False) -> dict[str, 
         thinned = roll_up(now - timedelta(days=tenant.meter_value_rollup_days), now, dry_run=dry_run)
         if thinned:
             deleted["surplus_meter_values"] = thinned
-    return deleted
+    for model, rule in _ruled(of_tenants=True):
+        number = _delete_by_rule(model, rule, tenant, now, dry_run)
+        if number:
+            deleted[_counted_as(model, rule)] = number
+    numbers = _delete_numbers(dry_run)
+    return deleted | ({"reservation_numbers": numbers} if numbers else {})
+
+
+def purge_installation(now: datetime, *, dry_run: bool = False) -> dict[str, int]:
+    """Delete what is past its time and belongs to no tenant; gives rows by table, where there are any."""
+    deleted = {_counted_as(model, rule): _delete_expired(model, rule.column, now, dry_run)
+               for model, rule in _ruled(of_tenants=False) if isinstance(rule, Expiring)}  # fmt: skip
+    return {table: number for table, number in deleted.items() if number}
+
+
+def _ruled(*, of_tenants: bool) -> Iterator[tuple[type[Model], ByAge | Expiring]]:
+    """The models whose rows are deleted by a rule of the table, in its order."""
+    for label, rule in RETENTION.items():
+        if isinstance(rule, ByAge | Expiring):
+            model = apps.get_model(label)
+            if issubclass(model, TenantModel) is of_tenants:
+                yield model, rule
+
+
+def _counted_as(model: type[Model], rule: ByAge | Expiring) -> str:
+    words = rule.counted_as if isinstance(rule, ByAge) else ""
+    return (words or str(model._meta.verbose_name_plural)).replace(" ", "_")
+
+
+def _delete_by_rule(model: type[Model], rule: ByAge | Expiring, tenant: Tenant, now: datetime, dry_run: bool) -> int:
+    if isinstance(rule, Expiring):
+        return _delete_expired(model, rule.column, now, dry_run)
+    days = getattr(tenant, rule.days)
+    if not days:
+        return 0
+    cutoff = now - timedelta(days=days)
+    return (_delete_measured if rule.measured else _delete_aged)(model, rule, cutoff, now, dry_run)
+
+
+def _delete_expired(model: type[Model], column: str, now: datetime, dry_run: bool) -> int:
+    """Delete the rows whose time is over, by the index of that time."""
+    due = model._default_manager.filter(**{f"{column}__lte": now}).order_by(column)
+    if dry_run:
+        return due.count()
+    total = 0
+    while True:
+        expired = list(due.values_list("pk", flat=True)[:ROWS_PER_DELETE])
+        total += _delete(model._default_manager.all(), expired)
+        if len(expired) < ROWS_PER_DELETE:
+            return total
+
+
+def _delete_aged(model: type[Model], rule: ByAge, cutoff: datetime, now: datetime, dry_run: bool) -> int:
+    """Delete the open tenant's rows that are old enough and may go, some at a time, oldest first.
+
+    Rows are written in the order of their ids, so the scan ends at the first lot that is young enough; a lane that
+    writes meanwhile never waits for long. Rows that others point at go with what belongs to them.
+    """
+    columns = [F(column) for column in rule.columns]
+    aged = model._default_manager.annotate(age=Coalesce(*columns) if len(columns) > 1 else columns[0])
+    if dry_run:
+        return aged.filter(rule.only, age__lt=cutoff).count()
+    referenced = bool(model._meta.related_objects)
+    size = REFERENCED_ROWS_PER_DELETE if referenced else ROWS_PER_DELETE
+    total = after = 0
+    while True:
+        lot = list(aged.filter(pk__gt=after).order_by("pk").values_list("pk", "age")[:size])
+        old = [pk for pk, age in lot if age < cutoff]
+        may_go = model._default_manager.filter(rule.only, pk__in=old)
+        if referenced:
+            total += may_go.delete()[1].get(model._meta.label, 0)
+        elif old:
+            total += _delete(model._default_manager.filter(rule.only), old)
+        if not old or len(lot) < size:
+            return total
+        after = lot[-1][0]
+
+
+def _delete_measured(model: type[Model], rule: ByAge, cutoff: datetime, now: datetime, dry_run: bool) -> int:
+    """As `_delete_aged`, by charge point and the charge point's own time, for which there is an index.
+
+    Also those of clocks that are far ahead, which no time makes old.
+    """
+    charge_point_ids = list(ChargePoint.objects.order_by("pk").values_list("pk", flat=True))
+    old = Q(**{f"{rule.columns[0]}__lt": cutoff})
+    total = 0
+    for measured in (Q(**{f"{rule.measured}__lt": cutoff}), Q(**{f"{rule.measured}__gt": now + CLOCK_AHEAD})):
+        for start in range(0, len(charge_point_ids), CHARGE_POINTS_PER_QUERY):
+            chunk = charge_point_ids[start : start + CHARGE_POINTS_PER_QUERY]
+            due = model._default_manager.filter(measured, old, rule.only, charge_point__in=chunk)
+            if dry_run:
+                total += due.count()
+                continue
+            while True:
+                expired = list(due.order_by().values_list("pk", flat=True)[:ROWS_PER_DELETE])
+                total += _delete(model._default_manager.all(), expired)
+                if len(expired) < ROWS_PER_DELETE:
+                    break
+    return total
+
+
+def _delete_numbers(dry_run: bool) -> int:
+    """Delete the numbers given to reservations but for the newest, from which they go on."""
+    newest = ReservationNumber.objects.order_by("-pk").values_list("pk", flat=True).first()
+    used = ReservationNumber.objects.filter(pk__lt=newest or 0)
+    return used.count() if dry_run else used.order_by()._raw_delete(used.db)
 
 
 def _delete_messages(cutoff: datetime, dry_run: bool) -> int:
@@ -166,26 +276,6 @@ def _delete_messages(cutoff: datetime, dry_run: bool) -> int:
             if len(expired) < ROWS_PER_DELETE:
                 break
     return total
-
-
-def _delete_before(
-    model: type[ConnectionAttempt] | type[SecurityEvent], column: str, cutoff: datetime, dry_run: bool
-) -> int:
-    """Delete the open tenant's rows older than `cutoff`, some thousands at a time, oldest first.
-
-    Rows are written in the order of their ids, so the scan ends at the first row that is young enough; a lane that
-    writes meanwhile never waits for long.
-    """
-    rows: QuerySet[Any] = model.objects.all()
-    if dry_run:
-        return rows.filter(**{f"{column}__lt": cutoff}).count()
-    total = 0
-    while True:
-        oldest = list(rows.order_by("pk").values_list("pk", column)[:ROWS_PER_DELETE])
-        expired = [pk for pk, at in oldest if at < cutoff]
-        total += _delete(rows, expired)
-        if len(expired) < ROWS_PER_DELETE:
-            return total
 
 
 def _delete_meter_values(cutoff: datetime, now: datetime, dry_run: bool) -> int:

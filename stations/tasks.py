@@ -113,6 +113,8 @@ def purge_expired_rows() -> int:
     file_exchange.remove_broken_uploads(datetime.now(UTC))
     for name in retention.drop_partitions(datetime.now(UTC)):
         logger.info("Partition %s dropped: it is past the retention of every tenant", name)
+    for table, number in retention.purge_installation(datetime.now(UTC)).items():
+        logger.info("%d %s deleted: their time is over", number, table)
     tenant_ids = list(Tenant.objects.values_list("pk", flat=True))
     for tenant_id in tenant_ids:
         with tenant_scope(tenant_id):

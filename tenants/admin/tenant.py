@@ -51,6 +51,8 @@ class TenantAdmin(TenantModelAdmin):
                     "message_retention_days",
                     "meter_value_rollup_days",
                     "meter_value_retention_days",
+                    "history_retention_days",
+                    "audit_retention_days",
                     "max_charge_points",
                 )
             },

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime, tzinfo
 from zoneinfo import ZoneInfo
 
+from django.conf import settings
 from django.core.validators import MinValueValidator
 from django.db import models
 from django.utils import timezone
@@ -54,6 +55,15 @@ class Tenant(models.Model):
         help_text="Until the next BootNotification while Pending or Rejected.",
     )
     message_retention_days = models.PositiveIntegerField(default=90, help_text="0 keeps messages for ever.")
+    history_retention_days = models.PositiveIntegerField(
+        null=True,
+        blank=True,
+        help_text="For commands, boots, connector statuses, firmware updates, logs and their files, and job runs. "
+        "0 keeps them for ever, empty is as the installation has it.",
+    )
+    audit_retention_days = models.PositiveIntegerField(
+        null=True, blank=True, help_text="0 keeps the audit log for ever, empty is as the installation has it."
+    )
     meter_value_rollup_days = models.PositiveIntegerField(
         default=400,
         help_text="Then a settled transaction keeps one meter value a quarter of an hour. 0 keeps them all.",
@@ -74,6 +84,18 @@ class Tenant(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def kept_history_days(self) -> int:
+        """Days for what came and went; 0 is for ever."""
+        days = self.history_retention_days
+        return int(settings.CSMS_HISTORY_RETENTION_DAYS) if days is None else days
+
+    @property
+    def kept_audit_days(self) -> int:
+        """Days for the audit log; 0 is for ever."""
+        days = self.audit_retention_days
+        return int(settings.CSMS_AUDIT_RETENTION_DAYS) if days is None else days
 
     @property
     def is_suspended(self) -> bool:

@@ -36,6 +36,8 @@ class Command(BaseCommand):
                 self.stdout.write(f"made {made.name}, {made.moved} rows moved into it")
             for name in retention.drop_partitions(now, dry_run=dry_run):
                 self.stdout.write(f"{'would drop' if dry_run else 'dropped'} {name}")
+            for table, number in retention.purge_installation(now, dry_run=dry_run).items():
+                self.stdout.write(f"installation: {number} {table} {'due' if dry_run else 'deleted'}")
         for tenant in tenants:
             with tenant_scope(tenant):
                 deleted = retention.purge(tenant, now, dry_run=dry_run)
