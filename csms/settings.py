@@ -217,8 +217,14 @@ def _database() -> dict[str, Any]:
     elif "postgresql" in engine:
         database["ENGINE"] = "tenants.postgresql"
         database["CONN_MAX_AGE"] = 0
-        database["CONN_HEALTH_CHECKS"] = True
+        # A connection is looked at whenever it is taken from the pool (tenants/postgresql/breaker.py).
+        database["CONN_HEALTH_CHECKS"] = False
         options: dict[str, Any] = {
+            # A host that vanished without a word is given up after this, and not after a quarter of an hour.
+            "keepalives_idle": 10,
+            "keepalives_interval": 5,
+            "keepalives_count": 3,
+            "tcp_user_timeout": 20_000,
             "pool": {
                 "min_size": 2,
                 "max_size": _number("CSMS_DATABASE_POOL_SIZE", 20, 4),

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
+from django.template.loader import render_to_string
 from django.urls import include, path, re_path
 from django.views import defaults
 from django.views.decorators.csrf import csrf_exempt
 from django.views.generic import RedirectView
 from drf_spectacular.views import SpectacularSwaggerView
 
-from csms import health
+from csms import health, outage
 from csms.metrics import exposition
 from stations.urls import urlpatterns as station_patterns
 from tenants.api import problems
@@ -53,10 +55,22 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def failed(request: HttpRequest, *args: Any) -> HttpResponse:
-    """500, never with internals."""
+    """500, never with internals; 503 when it was the database, of a person's session as well."""
+    said = outage.sentence_of(sys.exc_info()[1])
+    if said is not None:
+        return _unavailable(request, said)
     if request.path.startswith(API):
         return problems.answer(500, "internal_error", "Something went wrong here. It has been logged.")
     return defaults.server_error(request)
+
+
+def _unavailable(request: HttpRequest, said: str) -> HttpResponse:
+    if request.path.startswith(API):
+        response = problems.answer(503, "unavailable", said)
+    else:
+        response = HttpResponse(render_to_string("503.html", {"sentence": said}), status=503)
+    response["Retry-After"] = str(outage.RETRY_AFTER_SECONDS)
+    return response
 
 
 handler400 = "csms.urls.bad_request"

@@ -30,6 +30,7 @@ from csms.metrics import lane as lane_figures
 from csms.ocppj.errors import InternalError, NotSupported, OcppError, SecurityError
 from csms.ocppj.frames import dumps
 from csms.ocppj.payloads import result_payload
+from csms.outage import takes_no_writes
 from stations import lane_sql
 from stations.batch import Batch, open_batch
 from stations.lanes import Lane
@@ -39,11 +40,14 @@ from stations.models.message import MessageType
 from stations.ocpp import core, remote_trigger
 from stations.ocpp.actions import FROM_CHARGE_POINT
 from tenants.models import Tenant
+from tenants.postgresql.breaker import is_away, patience
 from tenants.scope import tenant_scope
 
 logger = logging.getLogger(__name__)
 
 ATTEMPTS = 3
+# Of a charge point's patience, what is left for the way of an answer.
+MARGIN = 0.1
 # Actions whose answer depends on the settings of the tenant.
 ASKS_TENANT = ("BootNotification", "StartTransaction")
 
@@ -53,7 +57,8 @@ class Link:
     """One accepted websocket: whose it is, and since when (its generation). What every hop needs to know.
 
     `triggered`: messages asked for by TriggerMessage on this socket that may still come. Only a hint that spares every
-    other message a look at the commands. `lane`: where its messages are answered, once it is known.
+    other message a look at the commands. `call_timeout_seconds`: how long the charge point is believed to wait for an
+    answer. `lane`: where its messages are answered, once it is known.
     """
 
     tenant_id: int
@@ -61,6 +66,7 @@ class Link:
     generation: int
     lane_key: str
     triggered: set[str] = field(default_factory=set)
+    call_timeout_seconds: int = field(default_factory=lambda: settings.CSMS_CALL_TIMEOUT_SECONDS)
     lane: Lane[Any] | None = field(default=None, repr=False)
 
 
@@ -173,12 +179,26 @@ def answer_batch(items: list[Item]) -> list[Outcome]:
         groups.setdefault(item.link.tenant_id, []).append(index)
     outcomes: list[Outcome] = [Outcome(None)] * len(items)
     for tenant_id, indexes in groups.items():
-        with tenant_scope(tenant_id):
-            for index, outcome in zip(indexes, _answer_group([items[i] for i in indexes], now), strict=True):
+        members = [items[index] for index in indexes]
+        with tenant_scope(tenant_id), patience(_given_up_at(members)):
+            for index, outcome in zip(indexes, _answer_group(members, now), strict=True):
                 outcomes[index] = outcome
     logs.lane.item = None
     lane_figures.answered(items, outcomes, begun)
     return outcomes
+
+
+def _given_up_at(items: list[Item]) -> float:
+    """When the last of those who asked gives up waiting (monotonic), less a margin for the answer's way.
+
+    A refusal is final for some charge points, so one that has not given up yet is not refused because every connection
+    is in use. Who waits at a locked row or table waits there; only one that is away is a reason to refuse at once.
+    """
+    until = 0.0
+    for item in items:
+        begun = item.arrived if isinstance(item, InboundCall) else monotonic()
+        until = max(until, begun + item.link.call_timeout_seconds * (1 - MARGIN))
+    return until
 
 
 def _answer_group(items: list[Item], now: datetime) -> list[Outcome]:
@@ -194,11 +214,15 @@ def _answer_group(items: list[Item], now: datetime) -> list[Outcome]:
             return outcomes
         except (OperationalError, InterfaceError, IntegrityError) as error:
             # Deadlock, serialization failure, lost connection, or two processes that met on one constraint.
-            logger.warning("Batch of %d failed at attempt %d: %s", len(items), attempt, type(error).__name__)
+            if not is_away(error):
+                logger.warning("Batch of %d failed at attempt %d: %s", len(items), attempt, type(error).__name__)
             failure: Exception = error
-            if not _database_answers():
-                return _without_database(items, error)
+            away = error if takes_no_writes(error) else _unreachable()
+            if away is not None:
+                return _without_database(items, away)
         except Exception as error:
+            if takes_no_writes(error):
+                return _without_database(items, error)
             failure = error
             break
     if len(items) > 1:
@@ -206,22 +230,28 @@ def _answer_group(items: list[Item], now: datetime) -> list[Outcome]:
     return [_failed(items[0], failure, now)]
 
 
-def _database_answers() -> bool:
-    """Whether the database can be reached, if need be by a new connection in place of one that died."""
+def _unreachable() -> DatabaseError | None:
+    """Why the database cannot be reached, if need be by a new connection in place of one that died; else None."""
     try:
         if connection.connection is None or not connection.is_usable():
             connection.close()
             connection.ensure_connection()
-    except DatabaseError:
-        return False
-    return True
+    except DatabaseError as error:
+        return error
+    return None
 
 
 def _without_database(items: list[Item], failure: Exception) -> list[Outcome]:
     """InternalError to everybody at once: the charge points repeat what matters, and nobody waits for time-outs."""
+    if is_away(failure):
+        # The breaker has said so, once; a line for each message would fill the disk.
+        return [Outcome(InternalError("The database cannot be reached, please repeat this.")) for _ in items]
     reference = uuid.uuid4().hex[:12]
     logger.error(
-        "Reference %s: the database cannot be reached; %d messages failed", reference, len(items), exc_info=failure
+        "Reference %s: the database is of no use; %d messages failed",
+        reference,
+        len(items),
+        exc_info=failure,
     )
     return [Outcome(InternalError(f"Reference {reference}")) for _ in items]
 

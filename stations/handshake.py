@@ -254,7 +254,13 @@ def accepted(tenant: Tenant, charge_point: ChargePoint, subprotocol: str | None,
     """The acceptance of a charge point whose connection has been taken over."""
     charge_point.tenant = tenant
     return Accepted(
-        link=Link(tenant.pk, charge_point.pk, taken.generation, f"{tenant.slug}/{charge_point.identity}"),
+        link=Link(
+            tenant.pk,
+            charge_point.pk,
+            taken.generation,
+            f"{tenant.slug}/{charge_point.identity}",
+            call_timeout_seconds=charge_point.effective_call_timeout_seconds,
+        ),
         subprotocol=subprotocol,
         strict=charge_point.strict,
         call_timeout_seconds=charge_point.effective_call_timeout_seconds,

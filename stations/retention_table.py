@@ -82,6 +82,7 @@ RETENTION: dict[str, Rule] = {
     "stations.ServerProcess": Elsewhere("connections.forget_dead_processes, a day after its last sign of life"),
     "tenants.Guessing": Elsewhere("tenants.tasks.forget_guessing, 90 days after the last attempt"),
     "tenants.Tenant": _PEOPLE,
+    "tenants.WriteProbe": ForEver("a single row, written to see whether the database takes writes"),
     # What people keep.
     "stations.CertificateAuthority": _PEOPLE,
     "stations.ChargePoint": _PEOPLE,

@@ -24,6 +24,7 @@ PLATFORM_MODELS: Final[frozenset[str]] = frozenset(
     {
         "tenants.Tenant",
         "tenants.Guessing",
+        "tenants.WriteProbe",
         "admin.LogEntry",
         "auth.Group",
         "auth.Permission",

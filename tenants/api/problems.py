@@ -14,12 +14,13 @@ from typing import Any
 
 import orjson
 from django.core.exceptions import PermissionDenied, RequestDataTooBig, ValidationError
-from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse
 from django.views.decorators.csrf import csrf_exempt
 from rest_framework import exceptions, serializers
 from rest_framework.response import Response
 from rest_framework.settings import api_settings
+
+from csms.outage import RETRY_AFTER_SECONDS, sentence_of
 
 logger = logging.getLogger(__name__)
 
@@ -98,9 +99,10 @@ def problem_of(error: Exception) -> Problem | None:
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         logger.error("A request was answered with 507: %s", error.strerror)
         return Problem(507, "storage_full", "There is no room for the file.")
-    if isinstance(error, OperationalError | InterfaceError):
+    said = sentence_of(error)
+    if said is not None:
         logger.error("A request was answered with 503: the database failed (%s)", error)
-        return Problem(503, "unavailable", "The database cannot be reached.", headers={"Retry-After": "5"})
+        return Problem(503, "unavailable", said, headers={"Retry-After": str(RETRY_AFTER_SECONDS)})
     if isinstance(error, exceptions.NotAuthenticated):
         headers = {"WWW-Authenticate": error.auth_header} if getattr(error, "auth_header", None) else {}
         return Problem(401, "not_authenticated", SIGN_IN, headers=headers)

@@ -10,6 +10,7 @@ from tenants.models.job_run import JobRun, JobState
 from tenants.models.membership import Membership, MembershipSite, Role
 from tenants.models.site import Site
 from tenants.models.tenant import Tenant, UnknownChargePoints
+from tenants.models.write_probe import WriteProbe
 
 __all__ = [
     "ApiKey",
@@ -27,4 +28,5 @@ __all__ = [
     "Site",
     "Tenant",
     "UnknownChargePoints",
+    "WriteProbe",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import logging
 import secrets
 import string
 from collections.abc import Iterable
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
-from django.db import models
+from django.db import DatabaseError, models, transaction
 
 from tenants.models.site import Site
 from tenants.scope import platform_scope, tenant_scope
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
     from tenants.models.tenant import Tenant
+
+logger = logging.getLogger(__name__)
 
 PREFIX_LENGTH = 12
 PREFIX_ALPHABET = string.ascii_lowercase + string.digits
@@ -141,7 +144,12 @@ class ApiKey(TenantModel):
     def _note_use(self, now: datetime) -> None:
         if self.last_used_at is None or now - self.last_used_at >= LAST_USED_RESOLUTION:
             self.last_used_at = now
-            type(self).objects.filter(pk=self.pk).update(last_used_at=now)
+            try:
+                with transaction.atomic():
+                    type(self).objects.filter(pk=self.pk).update(last_used_at=now)
+            except DatabaseError as error:
+                # Of a database that takes no writes one may still read.
+                logger.warning("The use of an API key was not noted (%s)", type(error).__name__)
 
 
 class ApiKeySite(TenantModel):

@@ -23,7 +23,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import psycopg
 from django.core.exceptions import ImproperlyConfigured
@@ -32,6 +32,7 @@ from django.db.backends.postgresql.psycopg_any import register_tzloader
 from psycopg.pq import ConnStatus, ExecStatus, Format, TransactionStatus
 from psycopg.pq.abc import PGresult
 
+from tenants.postgresql.breaker import CONNECT_TIMEOUT_SECONDS, Breaker
 from tenants.postgresql.exchange import Step, exchange, rows_of
 from tenants.scope import PLATFORM, Scope, _scope
 
@@ -127,6 +128,8 @@ CURSOR_FACTORIES = {base.Cursor: Cursor, base.ServerBindingCursor: ServerBinding
 class DatabaseWrapper(base.DatabaseWrapper):
     """Django's, with cursors that mirror the scope, and constant statements that travel together (exchange.py)."""
 
+    _breakers: ClassVar[dict[str, Breaker]] = {}
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._with_commit = False
@@ -141,9 +144,39 @@ class DatabaseWrapper(base.DatabaseWrapper):
         return params
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> psycopg.Connection[Any]:
-        connection: psycopg.Connection[Any] = super().get_new_connection(conn_params)
+        connection: psycopg.Connection[Any]
+        if self.pool is None:
+            connection = super().get_new_connection(conn_params)
+        else:
+            connection = self._from_pool()
         connection.server_cursor_factory = ServerBindingServerSideCursor
         return connection
+
+    def _from_pool(self) -> psycopg.Connection[Any]:
+        """As Django's, by way of the breaker."""
+        level = self.settings_dict["OPTIONS"].get("isolation_level")
+        self.isolation_level = psycopg.IsolationLevel.READ_COMMITTED if level is None else psycopg.IsolationLevel(level)
+        connection = self.breaker.check_out(lambda: self.pool)
+        if level is not None:
+            connection.isolation_level = self.isolation_level
+        return connection
+
+    @property
+    def breaker(self) -> Breaker:
+        """The one of this process for this database."""
+        if self.alias not in self._breakers:
+            self._breakers.setdefault(self.alias, Breaker(self._connect_directly, self._end_pool))
+        return self._breakers[self.alias]
+
+    def _connect_directly(self) -> psycopg.Connection[Any]:
+        params = self.get_connection_params()
+        return psycopg.connect(**params | {"connect_timeout": CONNECT_TIMEOUT_SECONDS})
+
+    def _end_pool(self) -> None:
+        """As close_pool, without waiting for those who are connecting, and without making a pool to close it."""
+        pool = self._connection_pools.pop(self.alias, None)
+        if pool is not None:
+            pool.close(timeout=0)
 
     def create_cursor(self, name: str | None = None) -> Any:
         if name is None or self.settings_dict["OPTIONS"].get("server_side_binding") is True:

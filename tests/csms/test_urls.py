@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from django.db import OperationalError
+from django.db import OperationalError, connection, transaction
 from django.test import Client, RequestFactory
+from django.test.utils import CaptureQueriesContext
+from psycopg_pool import PoolTimeout
 
 from csms import __version__, health, urls
 from stations import connections
-from tests.servers import REPOSITORY
+from tenants.models import ApiKey
+from tests.conftest import Tenants
+from tests.servers import REPOSITORY, wait_until
+from tests.stations.admin.people import sign_in
 
 PROBLEM = "application/problem+json"
 
@@ -26,6 +33,22 @@ def test_liveness_asks_nothing_of_the_database() -> None:
 def test_version_is_that_of_the_package() -> None:
     package = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
     assert package["project"]["version"] == __version__
+
+
+@contextmanager
+def without_writes() -> Iterator[None]:
+    """What a standby, or a disk without room, does to this test's connection."""
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            # Taken back with the savepoint.
+            with transaction.atomic():
+                cursor.execute("SET LOCAL transaction_read_only = on")
+                yield
+                transaction.set_rollback(True)
+        else:
+            cursor.execute("PRAGMA query_only = on")
+            yield
+            cursor.execute("PRAGMA query_only = off")
 
 
 @pytest.mark.django_db
@@ -57,8 +80,57 @@ class TestReadiness:
 
     def test_redis_that_is_away_is_told(self, settings: Any) -> None:
         settings.REDIS_URL = "redis://127.0.0.1:1/0"
+        # Charging goes on without it, and every process is without it: nobody is to be sent elsewhere.
         response = Client().get("/readyz/")
-        assert (response.status_code, response.json()["parts"]["redis"]) == (503, "cannot be reached")
+        assert (response.status_code, response.json()["status"]) == (200, "degraded")
+        assert response.json()["parts"]["redis"] == "cannot be reached"
+
+    def test_database_that_takes_no_writes_is_told(self) -> None:
+        with without_writes():
+            response = wait_until(lambda: (found := Client().get("/readyz/")).status_code == 503 and found)
+        assert response.json() | {"parts": response.json()["parts"] | {"redis": "ok"}} == {
+            "status": "unavailable",
+            "parts": {"accepting": "ok", "database": "takes no writes", "migrations": "ok", "redis": "ok"},
+        }
+
+    def test_strangers_do_not_make_it_write_with_every_request(self) -> None:
+        wait_until(lambda: Client().get("/readyz/").status_code == 200)
+        with CaptureQueriesContext(connection) as queries:
+            for _ in range(10):
+                Client().get("/readyz/")
+        written = [query["sql"] for query in queries if "tenants_writeprobe" in query["sql"]]
+        # Ten requests take a part of a second; where they take longer there is one more each half.
+        assert len(written) < 10
+
+    def test_busy_database_is_no_reason_to_be_taken_away(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def fail(*args: Any) -> None:
+            raise OperationalError from PoolTimeout()
+
+        monkeypatch.setattr(health, "MigrationExecutor", fail)
+        response = Client().get("/readyz/")
+        assert (response.status_code, response.json()["status"]) == (200, "degraded")
+        assert response.json()["parts"]["database"] == "every connection is in use"
+
+
+class TestDatabaseWithoutWrites:
+    def test_writing_by_rest_is_503_and_reading_goes_on(self, tenants: Tenants) -> None:
+        key = ApiKey.issue(tenants.tenant_a, "all", ["read", "manage"])[1]
+        client = Client(headers={"Authorization": f"Api-Key {key}"})
+        body = {"slug": "depot", "name": "Depot"}
+        with without_writes():
+            assert client.get("/api/v1/sites/").status_code == 200
+            for method, path in (("put", "/api/v1/sites/depot/"), ("post", "/api/v1/sites/")):
+                refused = getattr(client, method)(path, body, content_type="application/json")
+                assert (refused.status_code, refused["Content-Type"], refused["Retry-After"]) == (503, PROBLEM, "5")
+                assert refused.json()["detail"] == "The database takes no writes at the moment."
+
+    def test_form_is_answered_with_a_page_that_says_so(self, tenants: Tenants) -> None:
+        client = sign_in(tenants.tenant_a)
+        client.raise_request_exception = False
+        with without_writes():
+            refused = client.post("/admin/tenants/site/add/", {"slug": "depot", "name": "Depot"})
+        assert (refused.status_code, refused["Retry-After"]) == (503, "5")
+        assert "The database takes no writes at the moment." in refused.content.decode()
 
 
 class TestDocumentation:
