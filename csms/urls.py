@@ -14,6 +14,7 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.generic import RedirectView
 from drf_spectacular.views import SpectacularSwaggerView
 
+from billing.urls import urlpatterns as billing_patterns
 from csms import health, outage
 from csms.metrics import exposition
 from stations.urls import urlpatterns as station_patterns
@@ -86,7 +87,7 @@ urlpatterns = [
     path("admin/login/", sign_in),
     path("admin/", admin.site.urls),
     path("tenants/", include("tenants.urls")),
-    path("api/v1/", include((station_patterns + tenant_patterns, "api"))),
+    path("api/v1/", include((station_patterns + tenant_patterns + billing_patterns, "api"))),
     path("api/schema/", SchemaView.as_view(), name="schema"),
     path("api/docs/", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
     re_path(r"^api/.*$", problems.not_found),

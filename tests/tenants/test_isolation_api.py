@@ -101,9 +101,9 @@ LISTS = (
     "local-auth-lists/", "diagnostics/", "logs/", "security-events/", "security-events/acknowledge/",
     "firmware-images/", "firmware-updates/",
     "charge-points/", "charging-profiles/", "commands/", "commands/bulk/", "connection-attempts/", "id-tags/",
-    "reservations/", "transactions/", "sites/", "api-keys/",
+    "reservations/", "transactions/", "sites/", "api-keys/", "tariffs/preview/",
 )  # fmt: skip
-ONLY_POST = ("commands/bulk/", "security-events/acknowledge/")
+ONLY_POST = ("tariffs/preview/", "commands/bulk/", "security-events/acknowledge/")
 MARK = "mark-of-{}"
 CHARGING_PROFILE = {
     "stackLevel": 1,
