@@ -80,6 +80,8 @@ CSRF_TRUSTED_ORIGINS: list[str] = env.list("CSMS_CSRF_TRUSTED_ORIGINS", default=
 # --- what is ours -----------------------------------------------------------------------------------------------------
 # Where people and charge points reach this installation; used to print and show URLs.
 CSMS_PUBLIC_URL: str = env.str("CSMS_PUBLIC_URL", default="http://127.0.0.1:8000").rstrip("/")
+# How long a browser that came by https insists on it, where CSMS_PUBLIC_URL is https; 0: it is not told to.
+CSMS_HSTS_SECONDS: int = _number("CSMS_HSTS_SECONDS", 365 * 24 * 3600, 0)
 # Addresses or networks of reverse proxies whose X-Forwarded-* headers are believed.
 CSMS_TRUSTED_PROXIES: list[str] = env.list("CSMS_TRUSTED_PROXIES", default=[])
 # Lanes per process (stations/lanes.py). One makes the largest batches, and a process has one interpreter lock anyway;
@@ -173,6 +175,8 @@ MIDDLEWARE = [
     "csms.logs.RequestIdMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "csms.headers.HeadersMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -180,7 +184,6 @@ MIDDLEWARE = [
     "tenants.middleware.TenantMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
-    "csp.middleware.CSPMiddleware",
 ]
 ROOT_URLCONF = "csms.urls"
 ASGI_APPLICATION = "csms.asgi.application"
@@ -333,15 +336,17 @@ SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = CSMS_PUBLIC_URL.startswith("https:/
 SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
+# What other answers than pages get, and what the admin's pages may besides: csms/headers.py.
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
         "default-src": ["'self'"],
-        # Alpine, inside django-unfold, evaluates expressions written in attributes.
-        "script-src": ["'self'", "'unsafe-inline'", "'unsafe-eval'"],
+        "script-src": ["'self'", "'unsafe-inline'"],
         "style-src": ["'self'", "'unsafe-inline'"],
         "img-src": ["'self'", "data:"],
         "font-src": ["'self'", "data:"],
         "connect-src": ["'self'"],
+        "object-src": ["'none'"],
+        "base-uri": ["'none'"],
         "frame-ancestors": ["'none'"],
         "form-action": ["'self'"],
     }
