@@ -122,6 +122,15 @@ class _Refused(logging.Filter):
         return record.msg != "ASGI callable returned without completing handshake."
 
 
+class _PlainRefusal(logging.Filter):
+    """A request that was refused is one line: how Django came to refuse it is in its source, not in our log."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if getattr(record, "status_code", 500) < 500:
+            record.exc_info = record.exc_text = None
+        return True
+
+
 def _json(line: MutableMapping[str, Any], **_: Any) -> str:
     # Plain ASCII: an identity may hold halves of characters that cannot be written.
     return json.dumps(line, default=str)
@@ -151,7 +160,7 @@ def configuration(form: str, level: str) -> dict[str, Any]:
                 "processors": [ProcessorFormatter.remove_processors_meta, _mask, *render],
             }
         },
-        "filters": {"refused": {"()": _Refused}},
+        "filters": {"refused": {"()": _Refused}, "plain_refusal": {"()": _PlainRefusal}},
         "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
         "root": {"handlers": ["console"], "level": level},
         "loggers": {
@@ -160,6 +169,7 @@ def configuration(form: str, level: str) -> dict[str, Any]:
             "uvicorn.error": {"level": "WARNING", "filters": ["refused"]},
             "websockets": {"level": "WARNING"},
             "httpx": {"level": "WARNING"},
+            "django.request": {"filters": ["plain_refusal"]},
             "daphne": {"level": "WARNING"},
         },
     }
