@@ -183,6 +183,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "tenants.middleware.TenantMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
+    "tenants.submissions.SubmissionMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
 ROOT_URLCONF = "csms.urls"
@@ -197,7 +198,10 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
-            ]
+                "tenants.admin.careful.frame",
+            ],
+            # Every form of the admin carries a ticket (tenants/tickets.py), whichever template it is in.
+            "builtins": ["tenants.templatetags.tickets"],
         },
     }
 ]

@@ -2,7 +2,8 @@
 
 Sets `request.tenant` and `request.membership` (None for anonymous requests, and for superusers who are no members). The
 scope is open while the view runs, and again for every chunk of a streaming response, which is produced after the
-middleware has returned. A suspended tenant keeps its scope: reading goes on, and tenants/permissions.py refuses the
+middleware has returned. A form of the admin is answered in the scope of the tenant that it was opened for
+(tenants/submissions.py). A suspended tenant keeps its scope: reading goes on, and tenants/permissions.py refuses the
 rest. Must come after AuthenticationMiddleware.
 """
 
@@ -18,6 +19,7 @@ from django.utils import timezone
 
 from tenants.models import Membership, Tenant
 from tenants.scope import platform_scope, tenant_scope
+from tenants.submissions import ANOTHER_TENANT, SWITCH, TENANT_GONE, Submission, read_submission
 
 SESSION_KEY = "tenant_id"
 _EXHAUSTED = object()
@@ -90,6 +92,29 @@ def _set_tenant(request: Any) -> None:
     if user.is_authenticated:
         wanted = request.session.get(SESSION_KEY)
         request.tenant, request.membership = choose_tenant(user, wanted if isinstance(wanted, int) else None)
+        request.csms_submission = read_submission(request)
+        if request.csms_submission is not None:
+            _follow(request, request.csms_submission)
+
+
+def _follow(request: Any, submission: Submission) -> None:
+    """Act in the tenant that the form was opened for; refuse when that is not the one the person works for now.
+
+    The person may say in the form that they want to work for it again.
+    """
+    opened_for = None if submission.ticket is None else submission.ticket.tenant_id
+    if opened_for is None or (request.tenant is not None and request.tenant.pk == opened_for):
+        return
+    tenant, membership = choose_tenant(request.user, opened_for)
+    if tenant is None or tenant.pk != opened_for:
+        submission.refuse(TENANT_GONE, again=False)
+        return
+    if SWITCH in request.POST:
+        request.session[SESSION_KEY] = opened_for
+    else:
+        submission.refuse(ANOTHER_TENANT.format(tenant, request.tenant))
+        submission.switch_to = tenant
+    request.tenant, request.membership = tenant, membership
 
 
 @contextmanager

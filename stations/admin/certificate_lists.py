@@ -274,6 +274,7 @@ class RevokeForm(ConfirmForm):
 
 @admin.register(Certificate)
 class CertificateAdmin(OfChargePointAdmin):
+    version_fields = ("state", "revoked_at")
     list_display = ("subject", "state_shown", "station", "authority", "key", "ends", "used")
     list_filter = (CertificateStateFilter, SiteFilter, ChosenChargePoint)
     fieldsets = (
@@ -327,6 +328,7 @@ class CertificateAdmin(OfChargePointAdmin):
 
 @admin.register(CertificateRequest)
 class CertificateRequestAdmin(OfChargePointAdmin):
+    version_fields = ("state",)
     list_display = ("received", "state_shown", "station", "subject", "key", "authority", "problem")
     list_filter = ("state", SiteFilter, ChosenChargePoint)
     fieldsets = (

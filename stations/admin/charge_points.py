@@ -104,6 +104,11 @@ class ChargePointAdmin(CommandActions, ExtensionActions):
         ("Behaviour", {"fields": TOLERANCES}),
     )
 
+    def version_of(self, request: HttpRequest, row: Any) -> dict[str, Any]:
+        # What the dialogs about passwords and profiles change is in no field of the form.
+        names = ("password_hash", "pending_security_profile")
+        return super().version_of(request, row) | {name: getattr(row, name) for name in names}
+
     # --- list ---------------------------------------------------------------------------------------------------------
     def get_changelist_instance(self, request: HttpRequest) -> Any:
         changelist = super().get_changelist_instance(request)

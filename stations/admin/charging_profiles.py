@@ -27,6 +27,7 @@ from stations.models import ChargingProfile, InstalledProfile
 from stations.models.charging_profile import InstalledState, Purpose
 from tenants.admin.scoped import TenantModelAdmin, confined
 from tenants.display import DASH, badge
+from tenants.submissions import reads_only
 
 DAY_SECONDS = 86_400
 MAX_SPAN_SECONDS = 366 * DAY_SECONDS
@@ -48,6 +49,7 @@ class PurposeFilter(admin.SimpleListFilter):
 
 @admin.register(ChargingProfile)
 class ChargingProfileAdmin(TenantModelAdmin):
+    version_fields = ("description", "profile")
     form = ChargingProfileForm
     change_form_template = "admin/stations/chargingprofile/change_form.html"
     list_display = ("id", "title", "purpose", "kind", "stack_level", "periods", "installed_on", "updated_at")
@@ -148,6 +150,7 @@ class ChargingProfileAdmin(TenantModelAdmin):
         ]
         return own + super().get_urls()
 
+    @reads_only
     def preview_view(self, request: HttpRequest) -> HttpResponse:
         """The chart, the JSON and the warnings of a form as it stands; nothing is saved."""
         number = request.GET.get("id", "")

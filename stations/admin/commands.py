@@ -62,6 +62,7 @@ class BatchFilter(admin.SimpleListFilter):
 @admin.register(Command)
 class CommandAdmin(LogAdmin):
     site_path = "charge_point__site"
+    version_fields = ("status",)
     list_display = ("created", "station", "action", "outcome", "effect_shown", "requested_by", "sent", "answered")
     list_display_links = ("created",)
     list_select_related = ("charge_point",)

@@ -14,7 +14,6 @@ from django.http import Http404, HttpRequest
 from django.urls import reverse_lazy
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
-from unfold.forms import BaseDialogForm
 from unfold.widgets import (
     UnfoldAdminIntegerFieldWidget,
     UnfoldAdminSelectWidget,
@@ -25,6 +24,7 @@ from unfold.widgets import (
 from csms.ocppj.payloads import validate_call
 from stations.commands import CommandRefused
 from stations.models import ChargePoint, ConfigurationKey, IdTag, Transaction
+from tenants.admin.careful import DialogForm
 from tenants.admin.scoped import confined
 
 SUGGESTIONS = 20
@@ -82,7 +82,7 @@ def choice(label: str, *values: str, **options: Any) -> forms.ChoiceField:
     )
 
 
-class CommandForm(BaseDialogForm):
+class CommandForm(DialogForm):
     """One request to one charge point (`object_id`), or to many when there is none."""
 
     action = ""
@@ -101,6 +101,7 @@ class CommandForm(BaseDialogForm):
         if object_id is not None:
             self.charge_point = find_charge_point(request, object_id)
             self.suggest(self.charge_point)
+            self.hold_to_suggestions()
 
     def suggest(self, charge_point: ChargePoint) -> None:
         """Fill in what is likely; overridden where there is something to suggest."""
@@ -226,6 +227,7 @@ class ChangeConfigurationForm(CommandForm):
     title = "Change configuration"
     members = {"key": "key", "value": "value"}
     always = ("value",)
+    edited = ("value",)
     key = text("Key", widget=SuggestingText())
     value = text("Value", required=False, help_text="Sent as text, exactly as typed.")
 

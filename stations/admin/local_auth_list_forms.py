@@ -222,6 +222,7 @@ class SourceForm(ListDialog):
     description = "Which id tags the charge point shall know by itself. Nothing is sent by this."
     submit_text = "Save"
     form_before_template = ""
+    edited = ("source", "groups", "sites", "id_tags", "sync_automatically")
     source = forms.ChoiceField(
         label="Entries",
         required=False,

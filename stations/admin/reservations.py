@@ -221,6 +221,7 @@ class ReservationStatusFilter(admin.SimpleListFilter):
 @admin.register(Reservation)
 class ReservationAdmin(LogAdmin):
     site_path = "charge_point__site"
+    version_fields = ("status",)
     list_display = (
         "number", "state", "station", "connector", "id_tag", "parent", "until", "used_by", "requested_by", "requested",
     )  # fmt: skip

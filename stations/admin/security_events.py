@@ -165,6 +165,7 @@ class SecurityEventAdmin(LogAdmin):
     """Also of identities that nobody registered: those are seen by people who see every site."""
 
     site_path = "charge_point__site"
+    version_fields = ("acknowledged_at",)
     list_display = ("received", "station", "kind", "text", "its_time", "repeated", "acknowledged")
     list_display_links = ("received",)
     list_select_related = ("charge_point",)

@@ -86,6 +86,7 @@ class StopForm(CommandForm):
 @admin.register(Transaction)
 class TransactionAdmin(LogAdmin):
     site_path = "charge_point__site"
+    version_fields = ("stopped_at",)
     list_display = (
         "id", "station", "connector", "id_tag", "started", "stopped", "energy_shown", "power_shown", "reason",
         "flags_shown",

@@ -49,6 +49,7 @@ class ApiKeyAdmin(TenantModelAdmin):
     search_fields = ("name", "prefix")
     actions = None
     actions_detail = ("revoke",)
+    version_fields = ("name", "scopes", "expires_at", "revoked_at")
     readonly_fields = ("prefix", "state", "scope_names", "site_names", "expiry", "last_used", "created", "created_by")
     add_fieldsets = ((None, {"fields": ("name", "scopes", "limited_to_sites", "expires_at")}),)
     fieldsets = ((None, {"fields": ("name", *readonly_fields)}),)

@@ -12,12 +12,12 @@ from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.template.response import TemplateResponse
-from unfold.admin import ModelAdmin
 from unfold.decorators import display
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget, UnfoldAdminTextInputWidget
 
 from tenants import owners
+from tenants.admin.careful import CarefulAdmin
 from tenants.admin.scoped import TenantModelAdmin
 from tenants.display import badge, moment
 from tenants.models import Membership, Role, Site
@@ -192,7 +192,7 @@ class AccountForm(UserChangeForm):
 
 
 @admin.register(User)
-class UserAdmin(DjangoUserAdmin, ModelAdmin):
+class UserAdmin(DjangoUserAdmin, CarefulAdmin):  # type: ignore[misc]  # the stubs of get_form differ in a name
     """Accounts of the installation; what an account may do in a tenant is its membership, not Django's permissions."""
 
     form = AccountForm
@@ -236,6 +236,10 @@ class UserAdmin(DjangoUserAdmin, ModelAdmin):
             protected = [*protected, *(LAST_OWNER_OF.format(user, tenant) for tenant in owners.left_without(user))]
         # Who may delete accounts deletes the memberships with them, whichever tenant they are in.
         return listed, counts, missing - {str(Membership._meta.verbose_name)}, protected
+
+    def user_change_password(self, request: HttpRequest, id: str, form_url: str = "") -> Any:  # noqa: A002 - Django's
+        refused = self.refusal_of(request, id)
+        return refused or super().user_change_password(request, id, form_url)
 
     def delete_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> Any:
         # The account's memberships are in many tenants, and all go with it.

@@ -23,15 +23,14 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.http import urlencode
 from django.utils.safestring import SafeString
-from unfold.admin import ModelAdmin
 from unfold.dataclasses import ActionDialog
 from unfold.decorators import display
-from unfold.forms import BaseDialogForm
 from unfold.paginator import InfinitePaginator
 from unfold.widgets import UnfoldAdminSelectWidget
 
 from csms.proxies import peer
 from tenants.admin import lists
+from tenants.admin.careful import CarefulAdmin, DialogForm
 from tenants.models import ApiScope, AuditEntry, Site
 from tenants.permissions import allowed_site_ids, has_scope
 from tenants.scoped import TenantModel
@@ -82,7 +81,7 @@ def address_of(request: Any) -> str | None:
     return peer(scope, {name.lower(): value for name, value in scope["headers"]}).address or None
 
 
-class TenantModelAdmin(ModelAdmin):
+class TenantModelAdmin(CarefulAdmin):
     """Admin of a TenantModel. It runs inside the scope of `request.tenant`; outside one there is no permission."""
 
     list_per_page = 50
@@ -95,7 +94,7 @@ class TenantModelAdmin(ModelAdmin):
     # Form fields whose value the audit log must not hold.
     secret_fields: tuple[str, ...] = ()
 
-    @display(description=ModelAdmin.action_checkbox.short_description)
+    @display(description=CarefulAdmin.action_checkbox.short_description)
     def action_checkbox(self, obj: Any) -> SafeString:
         return lists.checkbox_of(obj.pk)
 
@@ -187,7 +186,7 @@ class TenantModelAdmin(ModelAdmin):
         return HttpResponseRedirect(f"{reverse('admin:tenants_auditentry_changelist')}?{query}")
 
 
-class ConfirmForm(BaseDialogForm):
+class ConfirmForm(DialogForm):
     """A dialog about one row: 404 when it is not one that the person may see, also before anything is confirmed."""
 
     model: type[models.Model]

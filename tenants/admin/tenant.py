@@ -60,6 +60,9 @@ class TenantAdmin(TenantModelAdmin):
     )
     platform_fields = ("slug", "currency", "max_charge_points")
 
+    def version_of(self, request: HttpRequest, row: Any) -> dict[str, Any]:
+        return super().version_of(request, row) | {"suspended_at": row.suspended_at}
+
     def has_module_permission(self, request: HttpRequest) -> bool:
         return self.has_view_permission(request)
 

@@ -10,14 +10,12 @@ one nothing was done. Answers may hold a password or a key shown once, so they a
 
 from __future__ import annotations
 
-import base64
 import hashlib
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from cryptography.fernet import Fernet, InvalidToken
-from django.conf import settings
+from cryptography.fernet import InvalidToken
 from django.db import IntegrityError, transaction
 from django.http import HttpResponse
 from rest_framework.request import Request
@@ -131,7 +129,7 @@ def _in_transaction(work: Work, record: IdempotencyRecord | None = None, *, fina
 def _fill(record: IdempotencyRecord, response: Response) -> None:
     record.response_status = response.status_code
     record.response_headers = {name: response[name] for name in REPEATED_HEADERS if response.has_header(name)}
-    record.response_body = _cipher().encrypt(JsonRenderer().render(response.data))
+    record.keep(JsonRenderer().render(response.data))
 
 
 def _finish(record: IdempotencyRecord) -> None:
@@ -147,7 +145,7 @@ def _finish(record: IdempotencyRecord) -> None:
 def _kept(record: IdempotencyRecord) -> HttpResponse:
     status = record.response_status or 200
     try:
-        body = _cipher().decrypt(bytes(record.response_body or b""))
+        body = record.kept()
     except InvalidToken:
         raise Problem(
             409, "answer_lost", "The request was carried out, but its answer can no longer be read."
@@ -157,8 +155,3 @@ def _kept(record: IdempotencyRecord) -> HttpResponse:
         response[name] = value
     response[REPLAYED_HEADER] = "true"
     return response
-
-
-def _cipher() -> Fernet:
-    secret = hashlib.sha256(b"idempotency\n" + settings.SECRET_KEY.encode()).digest()
-    return Fernet(base64.urlsafe_b64encode(secret))

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+
+from cryptography.fernet import Fernet
 from django.conf import settings
 from django.db import models
 from django.utils import timezone
@@ -46,3 +50,16 @@ class IdempotencyRecord(TenantModel):
 
     def __str__(self) -> str:
         return f"{self.method} {self.path} {self.key}"
+
+    def keep(self, answer: bytes) -> None:
+        """Hold the answer, encrypted: it may have a password or a key that is shown once."""
+        self.response_body = _cipher().encrypt(answer)
+
+    def kept(self) -> bytes:
+        """The answer that was kept. Errors: cryptography's InvalidToken when the installation's key is another now."""
+        return _cipher().decrypt(bytes(self.response_body or b""))
+
+
+def _cipher() -> Fernet:
+    secret = hashlib.sha256(b"idempotency\n" + settings.SECRET_KEY.encode()).digest()
+    return Fernet(base64.urlsafe_b64encode(secret))

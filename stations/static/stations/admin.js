@@ -37,4 +37,33 @@ document.addEventListener("htmx:beforeSwap", (event) => {
     event.detail.shouldSwap = false;
     window.location.reload();
   }
+  // A submission that was refused: the dialog says why, and holds what was filled in.
+  if ([400, 409].includes(event.detail.xhr.status) && event.detail.xhr.response.includes('id="dialog-form"')) {
+    event.detail.shouldSwap = true;
+    event.detail.isError = false;
+  }
 });
+
+// A form that was sent is not sent again by a second click. The server would not carry it out twice either.
+function setBusy(form, busy) {
+  for (const button of form.querySelectorAll("button[type=submit], input[type=submit]")) {
+    button.disabled = busy;
+    button.setAttribute("aria-busy", String(busy));
+  }
+}
+
+document.addEventListener("submit", (event) => {
+  const form = event.target;
+  if (form.method === "post") {
+    // Later: a button that is disabled now would not be part of what is sent.
+    setTimeout(() => { if (!event.defaultPrevented || form.hasAttribute("hx-post")) setBusy(form, true); });
+  }
+});
+document.addEventListener("htmx:afterRequest", (event) => {
+  // Not before a redirect: the page stays for a moment.
+  const xhr = event.detail.xhr;
+  const form = event.target.closest && event.target.closest("form");
+  if (form && !(xhr && xhr.getResponseHeader("HX-Redirect"))) setBusy(form, false);
+});
+// Back from the next page, or a download.
+window.addEventListener("pageshow", () => document.querySelectorAll("form").forEach((form) => setBusy(form, false)));

@@ -11,6 +11,8 @@ from django.http import HttpResponse
 from django.test import Client
 from django.urls import reverse
 
+from tenants import tickets
+from tenants.middleware import SESSION_KEY, choose_tenant
 from tenants.models import Membership, Role, Site, Tenant
 from tenants.scope import platform_scope, tenant_scope
 
@@ -38,8 +40,27 @@ def sign_in_superuser(username: str = "root") -> Client:
     return client_of(new_user(username, is_superuser=True))
 
 
+class Browser(Client):
+    """A browser whose forms have just been opened: what it posts to the admin carries a fresh ticket.
+
+    For tests of what a form does. Those of the tickets take them from pages (tests/tenants/test_submissions.py).
+    """
+
+    user: User
+
+    def post(self, path: str, data: Any = None, *args: Any, **kwargs: Any) -> Any:
+        if path.startswith("/admin/") and isinstance(data, dict | None) and tickets.FIELD not in (data or {}):
+            tenant, _ = choose_tenant(self.user, self.session.get(SESSION_KEY))
+            tenant_id = None if tenant is None else tenant.pk
+            bare = path.partition("?")[0]
+            ticket = tickets.sign(user_id=self.user.pk, tenant_id=tenant_id, path=bare, shown={})
+            data = {**(data or {}), tickets.FIELD: ticket}
+        return super().post(path, data, *args, **kwargs)
+
+
 def client_of(user: User) -> Client:
-    client = Client()
+    client = Browser()
+    client.user = user
     client.force_login(user)
     return client
 
