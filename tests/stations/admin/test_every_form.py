@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -35,7 +36,7 @@ from stations.models import (
     SecurityEvent,
     Transaction,
 )
-from tenants.models import ApiKey, Membership, Site, Tenant
+from tenants.models import ApiKey, Guessing, Membership, Site, Tenant
 from tenants.scope import platform_scope, tenant_scope
 from tests.conftest import Tenants
 from tests.stations.admin.every_form import (
@@ -161,9 +162,20 @@ def errors_of(page: str) -> list[str]:
     return [" ".join(re.sub(r"<[^>]*>", " ", each).split()) for each in found]
 
 
+# Rows that belong to no tenant; those of tenants are made as the isolation tests make them.
+OF_THE_PLATFORM: dict[type[models.Model], Callable[[], models.Model]] = {
+    Guessing: lambda: Guessing.objects.create(
+        kind="sign_in", account="ada", address="::1", day=NOW.date(), times=1, first_at=NOW, last_at=NOW
+    ),
+    User: lambda: new_user("SECRET-OF-ALPHA"),
+}
+
+
 def row_of_a(tenants: Tenants, model: type[models.Model]) -> models.Model:
+    if model in OF_THE_PLATFORM:
+        return OF_THE_PLATFORM[model]()
     with tenant_scope(tenants.tenant_a):
-        return new_user("SECRET-OF-ALPHA") if model is User else ROWS[model](tenants.tenant_a)
+        return ROWS[model](tenants.tenant_a)
 
 
 class Walker:
