@@ -23,6 +23,7 @@ from django.db.models.base import ModelState
 from stations.bulk import as_arrays
 from stations.models import ChargePoint, Connector, IdTag
 from stations.models.charge_point import LANE_COLUMNS
+from stations.models.transaction import SAME_INSTANT
 from tenants.postgresql.arrays import Kind, as_array
 from tenants.postgresql.exchange import Statement, Step
 
@@ -63,19 +64,23 @@ _CONNECTORS = _Question(
     "plain",
     [_CONNECTOR_NAMES.index("status_at")],
 )
-# What was opened by a StartTransaction with these words, in the order of StartKey: an entry of its constraint.
-_STARTED = """SELECT id FROM stations_transaction WHERE tenant_id = %s AND orphan_ref = ''
- AND charge_point_id = {} AND connector_id = {} AND id_tag = {} AND started_at = {} AND meter_start_wh = {}"""
+# What was opened by this StartTransaction, in whatever words, in the order of StartKey but with two times that it began
+# between: what the constraint (stations/models/start_constraint.py) lets in once.
+_STARTED = """SELECT id FROM stations_transaction WHERE tenant_id = %s AND orphan_ref = '' AND duplicate_of IS NULL
+ AND charge_point_id = {} AND connector_id = {} AND id_tag_key = {} AND started_at > {} AND started_at < {}
+ AND meter_start_wh = {}"""
 _ASK_STARTS = Statement(
     "SELECT asked.number, known.id,"  # noqa: S608
     " CASE WHEN known.id IS NULL THEN nextval(pg_get_serial_sequence('stations_transaction', 'id')) END"
     " FROM unnest(%s::bigint[], %s::integer[], %s::varchar[], %s::timestamptz[], %s::bigint[]) WITH ORDINALITY"
     " AS asked(place, connector, tag, started, meter, number) LEFT JOIN LATERAL ("
-    + _STARTED.format("place", "connector", "tag", "started", "meter")
-    + " LIMIT 1) AS known ON true"
+    + _STARTED.format(
+        "place", "connector", "tag", "started - interval '1 second'", "started + interval '1 second'", "meter"
+    )
+    + " ORDER BY id LIMIT 1) AS known ON true"
 )
-_STARTS = "SELECT asked.key + 1, ({}), NULL FROM json_each(%s) AS asked".format(  # noqa: S608
-    _STARTED.format(*(f"json_extract(asked.value, '$[{index}]')" for index in range(5)))
+_STARTS = "SELECT asked.key + 1, ({} ORDER BY id LIMIT 1), NULL FROM json_each(%s) AS asked".format(  # noqa: S608
+    _STARTED.format(*(f"json_extract(asked.value, '$[{index}]')" for index in range(6)))
 )
 
 
@@ -93,13 +98,20 @@ class Found(NamedTuple):
 
 
 class StartKey(NamedTuple):
-    """What a StartTransaction is recognised by when it is repeated; the meter reading in Wh."""
+    """What a StartTransaction is recognised by when it is repeated; the meter reading in Wh.
+
+    The tag is without case (`id_tag_key`); times that are less than a second apart are the same.
+    """
 
     charge_point_id: int
     connector_id: int
-    id_tag: str
+    id_tag_key: str
     started_at: datetime
     meter_start_wh: int
+
+    @property
+    def but_for_the_time(self) -> tuple[int, int, str, int]:
+        return self.charge_point_id, self.connector_id, self.id_tag_key, self.meter_start_wh
 
 
 def with_commit() -> AbstractContextManager[None]:
@@ -187,7 +199,11 @@ def look_up_starts(tenant_id: int, keys: Sequence[StartKey]) -> tuple[dict[Start
         (rows,) = database.ask((_ASK_STARTS, (*as_arrays(kinds, keys), str(tenant_id))))
     else:
         adapt = connection.ops.adapt_datetimefield_value
-        asked = [(*key[:3], adapt(key.started_at), key.meter_start_wh) for key in keys]
+        # As text, a time that is later is greater, with and without a fraction.
+        asked = [
+            (*key[:3], adapt(key.started_at - SAME_INSTANT), adapt(key.started_at + SAME_INSTANT), key.meter_start_wh)
+            for key in keys
+        ]
         with connection.cursor() as cursor:
             cursor.execute(_STARTS, [tenant_id, orjson.dumps(asked).decode()])
             rows = cursor.fetchall()

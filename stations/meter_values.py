@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
-from hashlib import blake2b
 from typing import Any
 
 from csms.ocppj.frames import dumps
@@ -16,6 +15,7 @@ from csms.ocppj.times import parse_time
 from stations.batch import Batch
 from stations.bulk import Json
 from stations.models import ChargePoint
+from stations.same_reading import digest, number_text
 
 ENERGY = "Energy.Active.Import.Register"
 POWER = "Power.Active.Import"
@@ -64,13 +64,8 @@ def record(
             power,
             soc,
             Json(text),
-            digest(text),
+            digest(text, len(sampled)),
         )
-
-
-def digest(sampled: str) -> int:
-    """Signed 64-bit digest of a sampled list as JSON, for the constraint that makes repetition harmless."""
-    return int.from_bytes(blake2b(sampled.encode(), digest_size=8).digest(), "big", signed=True)
 
 
 def normalise(sampled: list[SampledValue]) -> tuple[Decimal | None, float | None, float | None]:
@@ -132,7 +127,7 @@ def sample_key(sample: SampledValue) -> tuple[str, ...]:
         sample.get("context") or "Sample.Periodic",
         sample.get("phase") or "",
         sample.get("location") or "Outlet",
-        str(sample.get("value")),
+        number_text(str(sample.get("value"))),
     )
 
 

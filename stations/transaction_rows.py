@@ -20,6 +20,7 @@ from stations import lane_sql
 from stations.bulk import insert_rows
 from stations.lane_sql import StartKey
 from stations.models import InstalledProfile, Transaction
+from stations.models.transaction import SAME_INSTANT
 
 COLUMNS = tuple(str(field.column) for field in Transaction._meta.concrete_fields)
 # More open transactions than this at the charge points of a batch: somebody repeats what is refused, and the others
@@ -36,6 +37,8 @@ class TransactionRows:
         # In their order, so that a later start has a higher id.
         self._announced: dict[StartKey, None] = {}
         self._starts: dict[StartKey, Transaction | None] = {}
+        # Those of this batch, which its look-up came too early for.
+        self._begun: dict[tuple[int, int, str, int], list[tuple[datetime, Transaction]]] = {}
         self._new_ids: dict[StartKey, int] = {}
         self._new: list[Transaction] = []
         self._starting: set[int] = set()
@@ -80,7 +83,10 @@ class TransactionRows:
 
     # --- by the request that opened it --------------------------------------------------------------------------------
     def started_by(self, key: StartKey) -> Transaction | None:
-        """The transaction that a StartTransaction with these words has opened before, also earlier in the batch."""
+        """The transaction that this StartTransaction has opened before, in whatever words and also in this batch."""
+        for started_at, tx in self._begun.get(key.but_for_the_time, ()):
+            if abs(started_at - key.started_at) < SAME_INSTANT:
+                return tx
         if key not in self._starts:
             asked = [one for one in self._announced | {key: None} if one not in self._starts]
             known, new_ids = lane_sql.look_up_starts(self._tenant_id, asked)
@@ -100,7 +106,7 @@ class TransactionRows:
             self._new.append(tx)
         self._rows[tx.pk] = tx
         if key is not None:
-            self._starts[key] = tx
+            self._begun.setdefault(key.but_for_the_time, []).append((key.started_at, tx))
         if tx.charge_point_id in self._open:
             self._open[tx.charge_point_id].append(tx)
 
@@ -113,13 +119,17 @@ class TransactionRows:
     # --- by charge point ----------------------------------------------------------------------------------------------
     def running(self, charge_point_id: int, connector_id: int, before: datetime) -> list[Transaction]:
         """What is open on the connector and began before `before`."""
-        if charge_point_id not in self._open:
-            self._load_open(charge_point_id)
         return [
             tx
-            for tx in self._open[charge_point_id]
+            for tx in self.open_at(charge_point_id)
             if tx.connector_id == connector_id and tx.stopped_at is None and tx.started_at < before
         ]
+
+    def open_at(self, charge_point_id: int) -> list[Transaction]:
+        """What was open at the charge point when it was looked up, and what has begun since; some may have ended."""
+        if charge_point_id not in self._open:
+            self._load_open(charge_point_id)
+        return self._open[charge_point_id]
 
     def _load_open(self, charge_point_id: int) -> None:
         asked = (self._starting | {charge_point_id}) - self._open.keys()
@@ -129,7 +139,7 @@ class TransactionRows:
             self._starting, asked = set(), {charge_point_id}
             rows = list(Transaction.objects.open().filter(charge_point_id=charge_point_id))
         self._open |= {asked_id: [] for asked_id in asked}
-        for row in rows:
+        for row in [*rows, *(tx for tx in self._new if tx.charge_point_id in asked)]:
             self._open[row.charge_point_id].append(self.instance(row))
             # A start may end it.
             self._stopping.add(row.charge_point_id)

@@ -22,7 +22,7 @@ from stations.batch import Batch, open_batch
 from stations.effects import MAY_HAVE_WORKED
 from stations.lane_sql import StartKey
 from stations.models import ChargePoint, Command, Connector, MeterValue, Reservation, Transaction
-from stations.models.transaction import MAX_TRANSACTION_ID, Flag
+from stations.models.transaction import MAX_TRANSACTION_ID, SAME_INSTANT, Flag
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +63,13 @@ def start_key(
 ) -> StartKey | None:
     """What `start` recognises this request by when it is repeated; None when it has no time that can be read."""
     given = parse_time(timestamp, charge_point.zone)
-    return None if given is None else StartKey(charge_point.pk, connector_id, id_tag[:255], given, meter_start_wh)
+    key = _tag_key(id_tag[:255])
+    return None if given is None else StartKey(charge_point.pk, connector_id, key, given, meter_start_wh)
+
+
+def _tag_key(id_tag: str) -> str:
+    """An id tag as it is compared: in whatever letters."""
+    return id_tag.upper()[:255]
 
 
 def _start(
@@ -89,8 +95,8 @@ def _start(
         key = None
         batch.flush_facts()
         earlier = Transaction.objects.open().filter(
-            charge_point=charge_point, connector_id=connector_id, id_tag=id_tag, meter_start_wh=meter_start_wh,
-            started_at_text=started_at_text,
+            charge_point=charge_point, connector_id=connector_id, id_tag_key=_tag_key(id_tag),
+            meter_start_wh=meter_start_wh, started_at_text=started_at_text,
         ).first()  # fmt: skip
     if earlier is not None:
         return earlier, Authorization(earlier.id_tag_status, None, earlier.id_tag_expiry_date, earlier.parent_id_tag)
@@ -100,7 +106,7 @@ def _start(
         charge_point=charge_point,
         connector_id=connector_id,
         id_tag=id_tag,
-        id_tag_key=id_tag.upper()[:255],
+        id_tag_key=_tag_key(id_tag),
         id_tag_row=authorization.id_tag,
         id_tag_status=authorization.status,
         id_tag_expiry_date=authorization.expiry_date,
@@ -111,6 +117,10 @@ def _start(
         started_at_text=started_at_text,
         meter_start_wh=meter_start_wh,
     )
+    if key is None:
+        # This time is ours: that two of them are near each other says nothing.
+        while Transaction.objects.begun_as(tx).exists():
+            tx.started_at += SAME_INSTANT
     if suspect:
         tx.add_flag(Flag.CLOCK_SUSPECT)
     if connector_id <= 0:

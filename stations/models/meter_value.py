@@ -14,8 +14,9 @@ class MeterValue(TenantModel):
 
     `sampled_value` is the OCPP list, untouched. `energy_wh` (Energy.Active.Import.Register), `power_w`
     (Power.Active.Import) and `soc_percent` are taken out of it, in these units, null when absent or not a number.
-    `transaction_ref` is the transactionId as sent when no transaction of this charge point has it, else empty.
-    The constraint makes a repeated MeterValues harmless; `digest` covers the sampled list.
+    `transaction_ref` is the transactionId as sent when it is not that of `transaction`, else empty. `matched_by` is a
+    MatchedBy; empty when the transactionId decided, or there is no transaction.
+    The constraint makes a repeated MeterValues harmless; `digest` covers what the sampled list means.
     """
 
     tenant = tenant_foreign_key(db_index=False, db_constraint=False)
@@ -33,6 +34,8 @@ class MeterValue(TenantModel):
         related_name="meter_values",
     )
     transaction_ref = models.TextField(blank=True)
+    # With a default of the database, for processes of the version before that still run.
+    matched_by = models.CharField(max_length=20, blank=True, default="", db_default="")
     timestamp = models.DateTimeField()
     received_at = models.DateTimeField()
     energy_wh = models.DecimalField(max_digits=15, decimal_places=3, null=True)

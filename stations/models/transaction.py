@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -12,9 +13,12 @@ from django.db.models import Case, OuterRef, Q, When
 from stations.models.charge_point import ChargePoint
 from stations.models.command import Command
 from stations.models.id_tag import IdTag
+from stations.models.start_constraint import StartOnce
 from tenants.scoped import TenantManager, TenantModel, TenantQuerySet, tenant_foreign_key
 
 MAX_TRANSACTION_ID = 2**31 - 1
+# Two times of one event, one of them with its fraction of a second cut or rounded, are nearer to each other than this.
+SAME_INSTANT = timedelta(seconds=1)
 
 
 class Flag(models.TextChoices):
@@ -29,6 +33,19 @@ class Flag(models.TextChoices):
     CLOSED_BY_OPERATOR = "closed_by_operator", "Closed by an operator, not by the charge point"
     STOP_DIFFERS = "stop_differs", "A repeated StopTransaction had other data; the first was kept"
     ID_TAG_REFUSED = "id_tag_refused", "Started with an id tag that was not accepted"
+    DUPLICATE_START = "duplicate_start", "The start of another transaction, repeated in other words"
+    STOP_AMBIGUOUS = "stop_ambiguous", "Several transactions could have had this stop: see the candidates"
+    STOP_DOUBTED = "stop_doubted", "Its StopTransaction named another transaction, or one that it does not fit"
+
+
+class MatchedBy(models.TextChoices):
+    """How a stop, or a reading, was found to belong to its transaction."""
+
+    TRANSACTION_ID = "transaction_id", "the transactionId that was sent"
+    ONLY_CANDIDATE = "only_candidate", "the only open transaction that it fits"
+    READINGS = "readings", "the meter readings: it goes on from those of this one alone"
+    ORDER = "order", "what was sent after it: the other candidates went on, or had stops of their own"
+    CONNECTOR = "connector", "the connector and the time"
 
 
 class TransactionQuerySet(TenantQuerySet["Transaction"]):
@@ -52,6 +69,14 @@ class TransactionQuerySet(TenantQuerySet["Transaction"]):
     def open(self) -> TransactionQuerySet:
         return self.filter(stopped_at__isnull=True)
 
+    def begun_as(self, tx: Transaction) -> TransactionQuerySet:
+        """Those that the StartTransaction of `tx` has opened, in whatever words: the constraint lets one in."""
+        return self.filter(
+            charge_point_id=tx.charge_point_id, connector_id=tx.connector_id, id_tag_key=tx.id_tag_key,
+            meter_start_wh=tx.meter_start_wh, started_at__gt=tx.started_at - SAME_INSTANT,
+            started_at__lt=tx.started_at + SAME_INSTANT, orphan_ref="", duplicate_of__isnull=True,
+        )  # fmt: skip
+
 
 class Transaction(TenantModel):
     """`id` is the OCPP transactionId: one positive int32 sequence for the whole deployment, never 0, never reused.
@@ -59,6 +84,8 @@ class Transaction(TenantModel):
     Meter readings in Wh. `started_at` and `stopped_at` are the charge point's times, `*_received_at` ours.
     The first constraint answers a repeated StartTransaction with the row it already opened (OCPP 1.6 section 3.7.1).
     `stop_received` is False while a closed row still waits for its StopTransaction, which is taken in when it comes.
+    `matched_by` says how the stop was found to be this transaction's; `stop_ref` is the transactionId that it carried
+    where that is not `id`. `candidates` are the ids that a stop without a start could belong to as well.
     """
 
     tenant = tenant_foreign_key(db_index=False)
@@ -89,6 +116,15 @@ class Transaction(TenantModel):
 
     flags = models.JSONField(default=list)
     orphan_ref = models.TextField(blank=True, help_text="The transactionId of a stop that has no start, as sent.")
+    # With defaults of the database, for processes of the version before that still run.
+    matched_by = models.CharField(max_length=20, blank=True, default="", db_default="", choices=MatchedBy.choices)
+    stop_ref = models.TextField(blank=True, default="", db_default="")
+    candidates = models.JSONField(default=list, db_default=models.Value([], models.JSONField()))
+    duplicate_of = models.IntegerField(
+        null=True,
+        blank=True,
+        help_text="The transaction whose start this one repeats, of before that was recognised.",
+    )
     started_by_command = models.ForeignKey(
         Command, null=True, on_delete=models.SET_NULL, related_name="started_transactions"
     )
@@ -99,11 +135,7 @@ class Transaction(TenantModel):
     class Meta(TenantModel.Meta):
         ordering = ["-id"]
         constraints = [
-            models.UniqueConstraint(
-                fields=["charge_point", "connector_id", "id_tag", "started_at", "meter_start_wh"],
-                name="transaction_start_once",
-                condition=Q(orphan_ref=""),
-            ),
+            StartOnce(name="transaction_start_once"),
             models.UniqueConstraint(
                 fields=["charge_point", "orphan_ref", "stopped_at", "meter_stop_wh"],
                 name="transaction_orphan_stop_once",
@@ -116,6 +148,10 @@ class Transaction(TenantModel):
             models.Index(fields=["tenant", "id_tag_key", "-id"], name="transaction_by_id_tag"),
             models.Index(
                 fields=["charge_point", "connector_id"], condition=Q(stopped_at__isnull=True), name="transaction_open"
+            ),
+            models.Index(fields=["charge_point", "connector_id", "started_at"], name="transaction_by_start"),
+            models.Index(
+                fields=["charge_point", "meter_stop_wh"], condition=~Q(stop_ref=""), name="transaction_unnamed_stop"
             ),
             models.Index(
                 fields=["tenant", "stopped_received_at"],

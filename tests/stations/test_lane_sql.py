@@ -85,15 +85,15 @@ def test_start_is_found_by_its_words_and_only_by_all_of_them(
     tenants: Tenants, charge_point: ChargePoint, started_at: datetime
 ) -> None:
     tags = ['say "hi"', "back\\slash", "{a,b}", "NULL", "ÄÖ 漢", "'"]
-    keys = [lane_sql.StartKey(charge_point.pk, 2, tag, started_at, -7) for tag in tags]
+    keys = [lane_sql.StartKey(charge_point.pk, 2, tag.upper(), started_at, -7) for tag in tags]
     others = [
         keys[0]._replace(charge_point_id=charge_point.pk + 1), keys[0]._replace(connector_id=1),
-        keys[0]._replace(id_tag="say"), keys[0]._replace(started_at=started_at + MINUTE),
+        keys[0]._replace(id_tag_key="SAY"), keys[0]._replace(started_at=started_at + MINUTE),
         keys[0]._replace(meter_start_wh=2**62),
     ]  # fmt: skip
     with tenant_scope(tenants.tenant_a):
-        for key in keys:
-            start(charge_point, id_tag=key.id_tag, timestamp=wire(started_at), connector_id=2, meter_start=-7)
+        for tag in tags:
+            start(charge_point, id_tag=tag, timestamp=wire(started_at), connector_id=2, meter_start=-7)
         ids = Transaction.objects.order_by("pk").values_list("pk", flat=True)
         known, new_ids = lane_sql.look_up_starts(tenants.tenant_a.pk, [*others, *keys])
         assert known == dict(zip(keys, ids, strict=True))

@@ -15,6 +15,7 @@ from csms.ocppj.payloads import parse_call
 from stations.dispatch import InboundCall, Link, answer_batch
 from stations.models import ChargePoint, Command
 from stations.models.command import CommandStatus
+from stations.models.transaction import SAME_INSTANT
 from stations.transactions import start
 from tenants.scope import tenant_scope
 from tests.conftest import Tenants
@@ -152,7 +153,8 @@ def test_starts_and_stops_cost_a_fixed_number_each(
 def test_starts_that_supersede_read_the_last_meter_value_of_each_and_write_all_at_once(stations: Stations) -> None:
     def on_the_same_connector(number: int) -> tuple[str, dict[str, Any]]:
         action, payload = start_transaction(stations, number)
-        return action, payload | {"connectorId": 1}
+        # Later than the one that runs, by more than a repetition in other words could be.
+        return action, payload | {"connectorId": 1, "timestamp": wire(stations.now + 2 * SAME_INSTANT)}
 
     found = statements(stations.batch(BATCH, on_the_same_connector))
     inserts = {"postgresql": 1, "sqlite": BATCH}[connection.vendor]
