@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -32,6 +32,8 @@ REJECTED = {"status": "Rejected"}
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 # Two machines whose clocks follow NTP differ by far less.
 CLOCK_TOLERANCE = timedelta(seconds=30)
+# How a connection is refused whose credentials are missing, wrong, or not enough.
+NOT_AUTHENTIC = (401, 403)
 LOOK_AGAIN_SECONDS = 0.1
 # The CSMS need not know at once of a root that was imported a moment ago.
 ROOT_KNOWN_SECONDS = 15
@@ -202,9 +204,16 @@ class Case:
             raise CaseFailed(f"The CSMS refused the connection with {refused}.") from None
 
     async def is_refused(
-        self, what: str, *, without_answer: bool = False, insist_seconds: float = 0, **options: Any
+        self,
+        what: str,
+        *,
+        statuses: Collection[int] = NOT_AUTHENTIC,
+        without_answer: bool = False,
+        insist_seconds: float = 0,
+        **options: Any,
     ) -> int | None:
-        """Fail unless a connection is refused before it is upgraded; the HTTP status, None when there was no answer.
+        """Fail unless a connection is refused before it is upgraded, with one of the HTTP `statuses`: any other says
+        that something else was wrong. The status; None when there was no answer.
 
         `what` follows "connection", such as "without a password"; `without_answer`: TLS may end it instead of HTTP.
         `insist_seconds`: try that long while TLS ends it, for that may be because a root is not known yet.
@@ -212,6 +221,11 @@ class Case:
         try:
             await self._dial(insist_seconds if without_answer else self._patience_seconds, **options)
         except HandshakeRefused as refused:
+            self.check(
+                refused.status in statuses,
+                f"The connection {what} was refused with HTTP {refused.status} instead of "
+                f"{' or '.join(map(str, statuses))}.",
+            )
             return refused.status
         except NotConnected:
             if not without_answer:
@@ -288,7 +302,8 @@ class Case:
         return transaction_id
 
     async def stop(self, transaction_id: int, *, id_tag: str | None = "", **members: Any) -> None:
-        """StopTransaction with the valid id tag (`id_tag` None: without one); idTagInfo, if any, must be Accepted."""
+        """StopTransaction with the valid id tag, whose idTagInfo must be in the answer, and Accepted; `id_tag` None:
+        without one, and idTagInfo may be left out."""
         payload: dict[str, Any] = {
             "transactionId": transaction_id,
             "meterStop": METER_STOP_WH,
@@ -298,6 +313,9 @@ class Case:
             payload["idTag"] = id_tag or self.id_tags.valid
         conf = await self.call("StopTransaction", payload | members)
         self._running.pop(transaction_id, None)
+        if id_tag is not None:
+            # OCPP 1.6 section 6.50: optional only because a transaction may be stopped without an identifier.
+            self.check("idTagInfo" in conf, "StopTransaction with an id tag was answered without idTagInfo.")
         if "idTagInfo" in conf:
             self._info("StopTransaction", conf["idTagInfo"], "Accepted", None)
 
@@ -308,6 +326,11 @@ class Case:
         self.check(
             info.get("parentIdTag") in known, f"{action} was answered with the parentIdTag {info.get('parentIdTag')!r}."
         )
+        expiry = info.get("expiryDate")
+        if expiry is not None:
+            self.check(TIME.fullmatch(expiry), f"{action} was answered with the expiryDate {expiry!r}.")
+            late = found == "Accepted" and datetime.fromisoformat(expiry) <= datetime.now(UTC)
+            self.check(not late, f"{action} was Accepted for an id tag that expired at {expiry}.")
         if parent is not None:
             self.check("parentIdTag" in info, f"{action} was answered without the parentIdTag of the id tag.")
 
@@ -356,9 +379,11 @@ class Case:
     async def finish(self) -> None:
         """The end of every case: whatever the CSMS sent was an answer, or a request that the operator asked for."""
         if self.cp.closed is None:
-            await self.call("Heartbeat", {})
+            heartbeat = await self.call("Heartbeat", {})
+            self.is_now("currentTime in the answer to Heartbeat", heartbeat["currentTime"])
             await asyncio.sleep(self.options.settle_seconds)
         self.cp.raise_fault()
+        self.check(self.cp.left or self.cp.closed is None, f"The CSMS closed the connection ({self.cp.closed}).")
         for call in self.cp.unexpected:
             raise CaseFailed(f"The CSMS sent {call.action} {shown(call.payload)}, which nobody asked for.")
         for command in await self.operator.commands():

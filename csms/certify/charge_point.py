@@ -95,6 +95,8 @@ class ChargePoint:
         self.timeout_seconds = timeout_seconds
         self.response_times: list[ResponseTime] = []
         self.closed: str | None = "not connected yet"
+        # Whether it is the charge point that has ended the connection, or never had one.
+        self.left = True
         self.subprotocol: str | None = None
         # Message ids of all frames of the CSMS, in the order in which they came.
         self.arrived: list[str] = []
@@ -146,6 +148,7 @@ class ChargePoint:
             self._transcript.note(Direction.CONNECTION, f"failed {url}: {reason}")
             raise NotConnected(f"The charge point cannot connect to {url}: {reason}.") from None
         self.closed = None
+        self.left = False
         self.subprotocol = self._connection.subprotocol
         self._inbox.waiting.clear()
         self._transcript.note(Direction.CONNECTION, f"opened {url}, subprotocol {self.subprotocol}")
@@ -154,12 +157,14 @@ class ChargePoint:
     async def close(self) -> None:
         """Close in good order; nothing if it is closed already."""
         if self._connection is not None and self.closed is None:
+            self.left = True
             await self._connection.close()
             await self._ended()
 
     async def drop(self) -> None:
         """Cut the TCP connection without a close frame, as a charge point does that loses power."""
         if self._connection is not None and self.closed is None:
+            self.left = True
             self._connection.transport.abort()
             await self._ended()
 

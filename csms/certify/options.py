@@ -25,7 +25,7 @@ class Options:
     ocpp_url: str = ""
     timeout_seconds: float = 10.0
     # How long the wire must stay silent at the end of a case, after everything was answered.
-    settle_seconds: float = 0.1
+    settle_seconds: float = 0.5
     # How long the operator may have to wait until what was answered shows in REST.
     sight_seconds: float = 5.0
     # Of the cases that are about no profile. None: 1 for ws, 2 for wss.

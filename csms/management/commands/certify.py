@@ -95,7 +95,7 @@ class Command(BaseCommand):
         how.add_argument(
             "--settle",
             type=float,
-            default=0.1,
+            default=0.5,
             metavar="SECONDS",
             help="how long to listen at the end of a case for what nobody asked for (%(default)s)",
         )

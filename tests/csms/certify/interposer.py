@@ -10,6 +10,7 @@ Without a fault it passes every frame as it is. A fault is a function of one `Pa
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import ssl
 from collections.abc import Callable
@@ -31,13 +32,15 @@ INJECTED = "injected-by-the-interposer"
 @dataclass
 class Passing:
     """One frame on its way: `to_charge_point` says where, `kind` is the message type, `action` that of the CALL it is
-    or answers, `payload` its payload. `frame` is sent on (None: nothing is), then each of `more`."""
+    or answers, `payload` its payload. `frame` is sent on (None: nothing is), then each of `more`; `later` has seconds,
+    and what is sent then (None: the connection is closed)."""
 
     to_charge_point: bool
     kind: int
     action: str
     frame: list[Any] | None
     more: list[Any] = field(default_factory=list)
+    later: list[tuple[float, Any]] = field(default_factory=list)
 
     @property
     def payload(self) -> Any:
@@ -92,6 +95,16 @@ def asks_unasked(action: str, payload: dict[str, Any], *, after: str) -> Fault:
     return fault
 
 
+def asks_later(action: str, payload: dict[str, Any], *, after: str, seconds: float) -> Fault:
+    """So many seconds after its answer to `after` the server sends a request that nobody asked for."""
+
+    def fault(passing: Passing) -> None:
+        if passing.to_charge_point and passing.kind == CALL_RESULT and passing.action == after:
+            passing.later.append((seconds, [CALL, INJECTED, action, payload]))
+
+    return fault
+
+
 def sends_text(make: Callable[[list[Any]], str], *, after: str) -> Fault:
     """Behind each answer to `after` the server sends the text that `make` makes of it."""
 
@@ -136,6 +149,27 @@ def upgrades_what_it_refuses(passing: Passing) -> None:
     """The server upgrades the connections that it refuses, and closes them after that."""
 
 
+class RefusesWith:
+    """The server refuses connections with another HTTP status than it does."""
+
+    def __init__(self, status: int) -> None:
+        self.status = status
+
+    def __call__(self, passing: Passing) -> None:
+        """Frames pass."""
+
+
+class HangsUp:
+    """The server closes the connection, without a word, behind its answer to `action`."""
+
+    def __init__(self, action: str) -> None:
+        self.action = action
+
+    def __call__(self, passing: Passing) -> None:
+        if passing.to_charge_point and passing.kind == CALL_RESULT and passing.action == self.action:
+            passing.later.append((0.02, None))
+
+
 class Interposer:
     """Listens on a free port of the loopback interface; `url` stands for that of the server, without the identity."""
 
@@ -145,6 +179,7 @@ class Interposer:
         self._server: Server | None = None
         self._upstream: dict[ServerConnection, ClientConnection] = {}
         self._upstream_ssl: ssl.SSLContext | None = None
+        self._later: list[asyncio.Task[None]] = []
 
     @property
     def url(self) -> str:
@@ -177,6 +212,11 @@ class Interposer:
         self._server.close()
         await self._server.wait_closed()
 
+    async def _send_later(self, target: Any, seconds: float, frame: Any) -> None:
+        await asyncio.sleep(seconds)
+        with contextlib.suppress(ConnectionClosed):
+            await (target.close(1001) if frame is None else target.send(json.dumps(frame)))
+
     def _subprotocol(self, connection: ServerConnection, offered: Any) -> Any:
         upstream = self._upstream.get(connection)
         return None if upstream is None else upstream.subprotocol
@@ -203,7 +243,8 @@ class Interposer:
         except InvalidStatus as refusal:
             if self.fault is upgrades_what_it_refuses:
                 return None
-            return connection.respond(refusal.response.status_code, "refused by the server")
+            status = self.fault.status if isinstance(self.fault, RefusesWith) else refusal.response.status_code
+            return connection.respond(status, "refused by the server")
         except (OSError, InvalidHandshake):
             # TLS with the server failed: there is no answer to hand on.
             connection.transport.abort()
@@ -240,5 +281,7 @@ class Interposer:
                 for one in [passing.frame, *passing.more]:
                     if one is not None:
                         await target.send(one if isinstance(one, str) else json.dumps(one))
+                for seconds, one in passing.later:
+                    self._later.append(asyncio.create_task(self._send_later(target, seconds, one)))
         except ConnectionClosed:
             pass

@@ -14,8 +14,10 @@ from tests.conftest import Csms
 from tests.csms.certify.interposer import (
     ABSENT,
     Fault,
+    HangsUp,
     Interposer,
     Passing,
+    RefusesWith,
     answers,
     asks,
     asks_unasked,
@@ -99,11 +101,16 @@ FAULTS: list[tuple[str, Fault, str]] = [
     ("001", answers("Heartbeat", "currentTime", "2026-01-01T00:00:00+01:00"), "not a UTC time"),
     ("001", ignores("Heartbeat"), "did not answer Heartbeat"),
     ("001", asks_unasked("GetConfiguration", {}, after="BootNotification"), "GetConfiguration {}, which nobody asked"),
+    ("023_1", HangsUp("Heartbeat"), "The CSMS closed the connection (1001"),
     ("003", answers("Authorize", "idTagInfo.status", "Invalid"), "Authorize was answered with the status Invalid"),
     ("003", hears("StartTransaction", "meterStart", 0), "meter_start_wh 0 instead of 4711"),
     ("004_1", answers("StartTransaction", "transactionId", ABSENT), "breaks its schema: /transactionId"),
     ("004_2", answers("Authorize", "idTagInfo.status", "ConcurrentTx"), "the status ConcurrentTx"),
     ("005_1", refuses("StopTransaction"), "StopTransaction with the CALLERROR InternalError"),
+    ("005_1", answers("StopTransaction", "idTagInfo", ABSENT), "StopTransaction with an id tag was answered without"),
+    ("012", answers("StopTransaction", "idTagInfo.status", "Blocked"), "Blocked instead of Accepted"),
+    ("003", answers("Authorize", "idTagInfo.expiryDate", "2026-01-01T00:00:00.000Z"), "that expired at 2026-01-01"),
+    ("003", answers("Authorize", "idTagInfo.expiryDate", "2126-01-01T00:00:00Z"), "answered with the expiryDate"),
     (
         "007",
         answers("StartTransaction", "idTagInfo.status", "Invalid"),
@@ -120,6 +127,8 @@ FAULTS: list[tuple[str, Fault, str]] = [
     ("039", refuses("StopTransaction", "PropertyConstraintViolation"), "PropertyConstraintViolation"),
     ("039", hears("StopTransaction", "timestamp", "2026-11-01T00:00:00.000Z"), "stopped_at"),
     ("064", refuses("DataTransfer", "NotImplemented"), "DataTransfer with the CALLERROR NotImplemented"),
+    ("064", answers("DataTransfer", "status", "Accepted"), "nobody knows was answered with the status Accepted"),
+    ("064", answers("DataTransfer", "data", "welcome"), "DataTransfer was refused with data"),
     # --- Core, commands ----------------------------------------------------------------------------------------------
     ("010", asks("RemoteStartTransaction", "connectorId", 2), "connectorId is 2 instead of 1"),
     ("011_1", asks("RemoteStartTransaction", "connectorId", ABSENT), "connectorId is absent"),
@@ -263,6 +272,10 @@ SECURE_FAULTS: list[tuple[str, Fault, str]] = [
     ("083", hears_answer("ChangeConfiguration", "status", "Rejected"), 'instead of {"status": "Accepted"}'),
     ("083", upgrades_what_it_refuses, "at security profile 1, after 2 came into force"),
     ("085", upgrades_what_it_refuses, "upgraded a connection without credentials"),
+    ("085", RefusesWith(403), "without credentials was refused with HTTP 403 instead of 401"),
+    ("073", RefusesWith(500), "refused with HTTP 500 instead of 401 or 403"),
+    ("083", RefusesWith(404), "refused with HTTP 404 instead of 401 or 403"),
+    ("088", RefusesWith(401), "that offers only ocpp0.1 was refused with HTTP 401 instead of 400"),
     ("085", answers("BootNotification", "status", "Rejected"), "the status Rejected"),
     ("086", answers("BootNotification", "status", "Pending"), "answered with the status Pending"),
     ("087", answers("BootNotification", "status", "Pending"), "answered with the status Pending"),
@@ -286,7 +299,7 @@ def options(csms: Csms, **changes: object) -> Options:
     )
 
 
-async def played(csms: Csms, case: CertificationCase, fault: Fault) -> Report:
+async def played(csms: Csms, case: CertificationCase, fault: Fault, **changes: object) -> Report:
     """The case with the fault, then a control without."""
     control = certification_case(CONTROL if case.id != CONTROL else OTHER_CONTROL)
     async with Interposer(csms.server.ws_url(csms.tenant.slug)) as interposer:
@@ -294,13 +307,18 @@ async def played(csms: Csms, case: CertificationCase, fault: Fault) -> Report:
         def show(shown: CertificationCase, result: CaseResult | None) -> None:
             interposer.fault = fault if shown is case and result is None else None
 
-        return await run(options(csms, ocpp_url=interposer.url), [case, control], show)
+        return await run(options(csms, ocpp_url=interposer.url, **changes), [case, control], show)
 
 
 def chunks(faults: list[tuple[str, Fault, str]]) -> list[Any]:
     """Parts of a table: a run costs more requests to begin and end than a case does."""
     parts = [faults[first : first + FAULTS_IN_A_RUN] for first in range(0, len(faults), FAULTS_IN_A_RUN)]
     return [pytest.param(part, id="+".join(dict.fromkeys(case for case, _, _ in part))) for part in parts]
+
+
+def shows_frames(fault: Fault) -> bool:
+    """Whether the fault lets a case get as far as frames of OCPP."""
+    return fault is not upgrades_what_it_refuses and not isinstance(fault, RefusesWith)
 
 
 async def wrong_about(
@@ -330,7 +348,7 @@ async def wrong_about(
             wrong.append(f"{short_id} did not see the fault that {sentence!r} is about")
         elif sentence not in red.reason:
             wrong.append(f"{short_id} says {red.reason!r}, not {sentence!r}")
-        elif fault is not upgrades_what_it_refuses and not any(line.text.startswith("[") for line in red.frames):
+        elif shows_frames(fault) and not any(line.text.startswith("[") for line in red.frames):
             wrong.append(f"{short_id} shows no frames for {sentence!r}")
         if (control.outcome, control.reason) != (Outcome.PASSED, ""):
             wrong.append(f"after {short_id} ({sentence!r}) {control.id} failed: {control.reason}")

@@ -6,9 +6,10 @@ import json
 
 import pytest
 
+from csms.certify.options import Options
 from csms.certify.results import Outcome
 from tests.conftest import Csms
-from tests.csms.certify.interposer import CALL, CALL_ERROR, Fault, Passing, asks, sends_text
+from tests.csms.certify.interposer import CALL, CALL_ERROR, Fault, Passing, asks, asks_later, sends_text
 from tests.csms.certify.test_faults import certification_case, played
 
 
@@ -52,6 +53,17 @@ async def test_a_broken_frame_fails_the_case_it_comes_in(
     assert red.outcome == Outcome.FAILED
     assert sentence in red.reason
     assert control.outcome == Outcome.PASSED
+
+
+async def test_a_request_that_nobody_asked_for_counts_for_some_time_after_the_case(csms: Csms) -> None:
+    # Behind the last answer of the case, with the patience of a user's run.
+    fault = asks_later("GetConfiguration", {}, after="Heartbeat", seconds=0.3)
+    report = await played(csms, certification_case("061"), fault, settle_seconds=usual_settle_seconds())
+    assert report.cases[0].reason == "The CSMS sent GetConfiguration {}, which nobody asked for."
+
+
+def usual_settle_seconds() -> float:
+    return Options("http://localhost", "tenant", "key").settle_seconds
 
 
 async def test_a_request_that_is_queued_and_not_sent_yet_fails_the_case(csms: Csms) -> None:
