@@ -84,6 +84,8 @@ RETENTION: dict[str, Rule] = {
     "tenants.Tenant": _PEOPLE,
     "tenants.WriteProbe": ForEver("a single row, written to see whether the database takes writes"),
     # What people keep.
+    "billing.Tariff": _PEOPLE,
+    "billing.TariffVersion": ForEver("what was rated by it must be found the same years later"),
     "stations.CertificateAuthority": _PEOPLE,
     "stations.ChargePoint": _PEOPLE,
     "stations.ChargingProfile": _PEOPLE,

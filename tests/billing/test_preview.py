@@ -98,7 +98,8 @@ def test_a_reservation_that_expired_costs_no_start_fee(api: Api) -> None:
 
 
 @pytest.mark.parametrize(("tariff", "session", "pointer", "code"), [
-    ("day", {}, "/tariff", "not_an_object"),
+    ([], {}, "/tariff", "not_an_object"),
+    ("day", {}, "/tariff", "unknown_tariff"),
     ({"currency": "EUR"}, {}, "/tariff/elements", "not_a_list"),
     (TARIFF, {"stopped_at": "2026-03-02T08:00:00Z"}, "/session/stopped_at", "stop_before_start"),
     (TARIFF, {"stopped_at": "2126-03-02T08:00:00Z"}, "/session/stopped_at", "too_long"),

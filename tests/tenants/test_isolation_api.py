@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,6 +18,7 @@ from django.core.files.base import ContentFile
 from django.urls import get_resolver
 from django.urls.resolvers import URLPattern, URLResolver
 
+from billing.models import Tariff, TariffVersion
 from stations.models import (
     Certificate,
     CertificateAuthority,
@@ -64,6 +66,9 @@ OBJECTS: dict[str, dict[str, Any]] = {
         "POST": {"certificate_type": "ManufacturerRootCertificate", "certificate": "x"}
     },
     "root-certificates/<int:pk>/": {},
+    "tariffs/<str:code>/": {"PUT": None},
+    "tariffs/<str:code>/versions/": {},
+    "tariffs/<str:code>/versions/<int:number>/": {},
     "charge-points/<path:identity>/": {"PUT": None, "PATCH": {"description": "b was here"}},
     "charge-points/<path:identity>/commands/": {"POST": COMMAND},
     "charge-points/<path:identity>/composite-schedule/": {},
@@ -101,10 +106,11 @@ LISTS = (
     "local-auth-lists/", "diagnostics/", "logs/", "security-events/", "security-events/acknowledge/",
     "firmware-images/", "firmware-updates/",
     "charge-points/", "charging-profiles/", "commands/", "commands/bulk/", "connection-attempts/", "id-tags/",
-    "reservations/", "transactions/", "sites/", "api-keys/", "tariffs/preview/",
+    "reservations/", "transactions/", "sites/", "api-keys/", "tariffs/", "tariffs/preview/",
 )  # fmt: skip
 ONLY_POST = ("tariffs/preview/", "commands/bulk/", "security-events/acknowledge/")
 MARK = "mark-of-{}"
+PRICES = {"currency": "EUR", "elements": [{"price_components": [{"type": "FLAT", "price": "1"}]}]}
 CHARGING_PROFILE = {
     "stackLevel": 1,
     "chargingProfilePurpose": "TxDefaultProfile",
@@ -206,7 +212,10 @@ class Side:
             InstalledCertificate.objects.create(
                 charge_point=alone, certificate_type="ManufacturerRootCertificate", key="1", subject=self.mark
             )
+            tariff = Tariff.objects.create(code=f"only-{tenant.slug}")
+            TariffVersion.objects.create(tariff=tariff, number=1, name=self.mark, data=PRICES)
         self.names = {
+            "tariffs": tariff.code,
             "certificate-authorities": authority.pk, "certificate-requests": waiting.pk, "certificates": certificate.pk,
             "root-certificates": root.pk,
             "local-auth-lists": alone.identity, "diagnostics": request.pk, "firmware-images": image.pk,
@@ -219,7 +228,8 @@ class Side:
     def path_of(self, route: str) -> str:
         """`route` with the name of what only this tenant has."""
         head, _, tail = route.partition("<")
-        return f"{head}{self.names[head.strip('/')]}{tail.partition('>')[2]}"
+        rest = re.sub(r"<int:\w+>", "1", tail.partition(">")[2])
+        return f"{head}{self.names[head.strip('/')]}{rest}"
 
 
 @pytest.fixture
@@ -281,7 +291,8 @@ def test_put_with_a_name_of_another_tenant_makes_an_object_of_ones_own(sides: tu
     a, b = sides
     before = rows_of(a.tenant)
     path = a.path_of(route)
-    body = {"slug": a.names["sites"], "name": "B"} if "sites" in route else {}
+    bodies = {"sites/": {"slug": a.names["sites"], "name": "B"}, "tariffs/": PRICES}
+    body = next((body for head, body in bodies.items() if route.startswith(head)), {})
     response = b.api("PUT", path, body)
     assert response.status_code == 201
     assert a.mark not in response.content.decode()

@@ -15,6 +15,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from billing import rating, tariffs
+from billing.api.tariffs import in_force
 from billing.currencies import MICRO, digits_of, nearest_text, text_of
 from billing.rating import Charge, Line, Period, Price, Rated, Reading, Reserved
 from billing.tariffs import Dimension, Tariff
@@ -132,7 +133,7 @@ class TariffOrCode(serializers.JSONField):
 
 
 class PreviewWrite(StrictSerializer):
-    tariff = TariffOrCode(help_text="The tariff itself, in the shape of `tariffs/`.")
+    tariff = TariffOrCode(help_text="The tariff itself, in the shape of `tariffs/`, or its code.")
     session = SessionToRate()
 
 
@@ -189,18 +190,26 @@ class TariffPreview(TenantAPIView):
     )
     def post(self, request: Request) -> Response:
         values = self.validated(PreviewWrite)
-        if not isinstance(values["tariff"], dict):
-            raise bad_request("/tariff", "This must be a tariff: an object.", "not_an_object")
-        try:
-            tariff = tariffs.parse(values["tariff"], "/tariff")
-        except tariffs.Fault as fault:
-            raise Problem(400, "invalid", str(fault), errors=fault.errors) from None
         session = values["session"]
+        tariff = _tariff(values["tariff"], session["started_at"])
         try:
             rated = rating.rate(_charge(session), tariff, ZoneInfo(session["time_zone"]))
         except rating.CannotRate as error:
             raise bad_request("/session/readings", str(error), error.code) from None
         return Response(rated_json(rated, tariff) | {"warnings": tariffs.advice(tariff)})
+
+
+def _tariff(given: Any, at: datetime) -> Tariff:
+    """The tariff itself, or the version in force at `at` of the one that is named. Raises 400."""
+    if isinstance(given, str):
+        version = in_force(given, at)
+        if version is None:
+            raise bad_request("/tariff", "There is no such tariff, or none of it is in force then.", "unknown_tariff")
+        return version.terms
+    try:
+        return tariffs.parse(given, "/tariff")
+    except tariffs.Fault as fault:
+        raise Problem(400, "invalid", str(fault), errors=fault.errors) from None
 
 
 def _charge(session: dict[str, Any]) -> Charge:
