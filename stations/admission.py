@@ -2,9 +2,10 @@
 
 Context: after a power cut, or a restart of ours, thousands dial at once, and what judging one of them costs is mostly
 the way to the database and back.
-Choice: plain is a charge point that shows just what is in force for it, a password that no slow hash is needed for, or
-none where none is asked for. Nothing but those rules of stations/handshake.py that ask the database nothing is left to
-look at, and they are asked here too. Consequence: whoever is not plain, or is refused, is judged for itself.
+Choice: plain is a charge point that shows just what is in force for it, a password that no slow hash is needed for
+(inside TLS also where that is not asked for), or none where none is asked for. Little but those rules of
+stations/handshake.py that ask the database nothing is left to look at, and they are asked here too. Consequence:
+whoever is not plain, or is refused, is judged for itself.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from datetime import UTC, datetime
 
 from django.db import DatabaseError
 
-from stations import attempt_limits, credentials, rivals
+from stations import attempt_limits, credentials, rivals, security_profiles
 from stations.connection_attempts import printable
 from stations.handshake import (
     Accepted,
@@ -70,7 +71,9 @@ def changing_passwords(charge_points: Collection[ChargePoint]) -> set[int]:
 def is_plain(request: Request, charge_point: ChargePoint | None, changing: Collection[int]) -> bool:
     """Whether nothing but the tenant's rules is left to look at; `changing` as of changing_passwords."""
     profile = presented_profile(request)
-    if charge_point is None or charge_point.pk in changing or profile != charge_point.security_profile:
+    if charge_point is None or charge_point.pk in changing:
+        return False
+    if profile != charge_point.security_profile and not _may_be_higher(charge_point, profile):
         return False
     if profile not in (SecurityProfile.BASIC, SecurityProfile.TLS_BASIC):
         return profile == SecurityProfile.NONE
@@ -82,6 +85,15 @@ def is_plain(request: Request, charge_point: ChargePoint | None, changing: Colle
         return False
     accept_hexadecimal = charge_point.accept_hexadecimal_password
     return credentials.quickly(charge_point.password_hash, password, accept_hexadecimal=accept_hexadecimal) is True
+
+
+def _may_be_higher(charge_point: ChargePoint, profile: SecurityProfile) -> bool:
+    """Whether TLS around the password is all that is more than asked for, and nobody is about to ask for it."""
+    return (
+        (charge_point.security_profile, profile) == (SecurityProfile.BASIC, SecurityProfile.TLS_BASIC)
+        and not charge_point.exact_security_profile
+        and charge_point.pending_security_profile is None
+    )
 
 
 def _of_tenant(tenant: Tenant, requests: Sequence[Request], owner: str) -> list[Accepted | None]:
@@ -102,8 +114,11 @@ def _of_tenant(tenant: Tenant, requests: Sequence[Request], owner: str) -> list[
             authenticated(tenant, request, charge_point, profile, changes=())
         except Refused:
             continue
+        if security_profiles.expected(charge_point, profile) != charge_point.security_profile:
+            # It comes with the profile that it is being raised to.
+            continue
         if rivals.put_off(charge_point, request.address, printable(request.user_agent), now) is None:
-            arrivals.append(Arrival(charge_point, request, profile, held_to=profile, plain=True))
+            arrivals.append(Arrival(charge_point, request, profile, held_to=charge_point.security_profile, plain=True))
             numbers.append(number)
             subprotocols.append(subprotocol)
     found: list[Accepted | None] = [None] * len(requests)

@@ -18,8 +18,17 @@ ALPHABET = string.ascii_letters + string.digits
 SCRYPT = {"n": 2**12, "r": 8, "p": 1}
 
 
+# What a handshake can carry, and the admin's form: the longest is that of 20 bytes as hexadecimal digits.
+WEAK_BYTES = range(1, 41)
+
+
 class InvalidPassword(ValueError):
-    """A password that OCPP 1.6 does not allow; the text says why and never repeats the password."""
+    """A password that OCPP 1.6 does not allow; the text says why and never repeats the password.
+
+    `weak`: a tenant that allows weak passwords could have it.
+    """
+
+    weak = False
 
 
 def generate() -> str:
@@ -42,17 +51,26 @@ def from_authorization_key(value: str) -> tuple[bytes, bool]:
     return value.encode(), False
 
 
-def canonical(typed: str) -> bytes:
+def canonical(typed: str, *, allow_weak: bool = False) -> bytes:
     """The bytes that a typed password stands for: 32 to 40 hexadecimal digits, or 16 to 20 bytes as text.
 
+    `allow_weak`: also 1 to 40 bytes as text, which a factory has set and nobody can change.
     Raises InvalidPassword. Source: Improved security for OCPP 1.6-J, A00.FR.205.
     """
     if HEXADECIMAL.match(typed.encode()) and len(typed) % 2 == 0:
         return bytes.fromhex(typed)
     raw = typed.encode()
-    if not 16 <= len(raw) <= 20:
-        raise InvalidPassword("A password has 16 to 20 bytes as text, or 32 to 40 hexadecimal digits.")
+    if is_weak(typed) and not (allow_weak and len(raw) in WEAK_BYTES):
+        error = InvalidPassword("A password has 16 to 20 bytes as text, or 32 to 40 hexadecimal digits.")
+        error.weak = len(raw) in WEAK_BYTES
+        raise error
     return raw
+
+
+def is_weak(typed: str) -> bool:
+    """Whether a typed password is one that only a tenant with `allow_weak_passwords` may have."""
+    raw = typed.encode()
+    return not 16 <= len(raw) <= 20 and not (HEXADECIMAL.match(raw) and len(raw) % 2 == 0)
 
 
 def hashed(password: bytes, *, generated: bool) -> str:

@@ -29,6 +29,7 @@ from csms.proxies import peer, tls_facts
 from stations import attempt_limits, credentials, passwords, rivals, security_profiles
 from stations.certificates import paths, presented
 from stations.connection_attempts import printable, record_refused
+from stations.credentials import WEAK_BYTES
 from stations.dispatch import Link
 from stations.models import ChargePoint, PasswordChange
 from stations.models.charge_point import RegistrationStatus, SecurityProfile, validate_identity
@@ -88,7 +89,7 @@ REFUSALS = {
         Refusal(403, "profile_too_low", "The connection uses a lower security profile than the one set for this charge "
                 "point. Use wss, or have an administrator lower the profile here."),
         Refusal(403, "profile_differs", "The connection uses another security profile than the one set for this charge "
-                "point. Change the profile here, or the URL at the charge point."),
+                "point. Change the profile here, or the URL at the charge point, or let it have a higher one."),
         Refusal(403, "profile_not_allowed", "The tenant does not allow this security profile. Use a higher one, or "
                 "allow it in the tenant's settings."),
         Refusal(401, "certificate_missing", "The charge point showed no client certificate, which its security profile "
@@ -131,9 +132,18 @@ ADDRESS_HELD = replace(REFUSALS["too_many_attempts"], of_address=True)
 class Refused(Exception):
     """Raised inside the decision; `refusal` is the answer."""
 
-    def __init__(self, reason: str) -> None:
+    def __init__(self, reason: str, addition: str = "") -> None:
         super().__init__(reason)
-        self.refusal = REFUSALS[reason]
+        refusal = REFUSALS[reason]
+        self.refusal = replace(refusal, remedy=f"{refusal.remedy} {addition}") if addition else refusal
+
+
+def wrong_password(password: bytes | None) -> Refused:
+    """The refusal of a password, which says how long it was and nothing else of it."""
+    if password is None:
+        return Refused("wrong_password", "None arrived.")
+    plural = "" if len(password) == 1 else "s"
+    return Refused("wrong_password", f"A password of {len(password)} byte{plural} arrived.")
 
 
 @dataclass(slots=True)
@@ -277,11 +287,13 @@ def presented_profile(request: Request) -> SecurityProfile:
 
 
 def chosen_subprotocol(request: Request, charge_point: ChargePoint | None) -> str | None:
-    """The subprotocol to answer with; None means an upgrade without the header. Case 088: refuse without an upgrade."""
+    """The subprotocol to answer with, spelt as it was offered: a client compares; None means an upgrade without the
+    header. Case 088: refuse without an upgrade."""
     if not request.path_is_valid:
         raise Refused("bad_path")
-    if any(name.lower() == SUBPROTOCOL for name in request.subprotocols):
-        return SUBPROTOCOL
+    for name in request.subprotocols:
+        if name.lower() == SUBPROTOCOL:
+            return name
     if request.subprotocols:
         raise Refused("unsupported_subprotocol")
     if charge_point is not None and charge_point.assume_ocpp16:
@@ -304,6 +316,8 @@ def authenticated(
     if charge_point is None:
         return _admitted(tenant, request, profile, None if profile == by_certificate else given_password(request))
     required = SecurityProfile(security_profiles.expected(charge_point, profile))
+    # "At least this profile": it may come with a higher one, if it proves what both of them ask for.
+    higher = profile > required and not charge_point.exact_security_profile
     # With a certificate nobody asks for a password, nor looks at one.
     password = None if profile == required == by_certificate else given_password(request)
     by_password = (SecurityProfile.BASIC, SecurityProfile.TLS_BASIC)
@@ -311,17 +325,23 @@ def authenticated(
         raise Refused("colon_in_identity")
     if required != SecurityProfile.NONE and profile == SecurityProfile.NONE:
         raise Refused("certificate_missing" if required == by_certificate else "no_credentials")
-    if required in by_password or (required != SecurityProfile.NONE and profile in by_password):
+    to_prove = required in by_password or (required != SecurityProfile.NONE and profile in by_password)
+    if higher and required == SecurityProfile.NONE and request.secure and password is not None:
+        # Without one on record there is nothing that a password could prove.
+        to_prove = bool(charge_point.password_hash)
+        higher = to_prove or profile == by_certificate
+    if to_prove:
         if changes is None:
             changes = passwords.sent_changes(charge_point)
         request.proof = password is not None and passwords.which(charge_point, password, changes)
         if not request.proof:
-            raise Refused("wrong_password")
-    if profile != required and not (required == SecurityProfile.NONE and not request.secure):
+            raise wrong_password(password)
+    if profile != required and not higher and not (required == SecurityProfile.NONE and not request.secure):
         # A charge point without security may send a password that nobody asked for; every other mismatch counts.
         raise Refused("profile_too_low" if profile < required else "profile_differs")
-    if (required == SecurityProfile.NONE and not tenant.allow_security_profile_0) or (
-        required == SecurityProfile.BASIC and not tenant.allow_security_profile_1
+    proved = profile if higher and request.secure else required  # A password that nobody asked for proves nothing.
+    if (proved == SecurityProfile.NONE and not tenant.allow_security_profile_0) or (
+        proved == SecurityProfile.BASIC and not tenant.allow_security_profile_1
     ):
         raise Refused("profile_not_allowed")
     if profile == by_certificate:
@@ -383,8 +403,8 @@ def _admitted(tenant: Tenant, request: Request, profile: SecurityProfile, passwo
     if password is not None:
         if ":" in request.identity:
             raise Refused("colon_in_identity")
-        if not 16 <= len(password) <= 40:
-            raise Refused("wrong_password")
+        if not 16 <= len(password) <= 40 and not (tenant.allow_weak_passwords and len(password) in WEAK_BYTES):
+            raise wrong_password(password)
         hexadecimal = credentials.HEXADECIMAL.match(password) and len(password) % 2 == 0
         password_hash = credentials.hashed(
             bytes.fromhex(password.decode()) if hexadecimal else password, generated=False

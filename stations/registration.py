@@ -60,12 +60,33 @@ def needs_password(charge_point: ChargePoint) -> bool:
     return charge_point.security_profile in WITH_PASSWORD and not charge_point.password_hash
 
 
-def set_password(charge_point: ChargePoint, typed: str) -> str:
-    """Give `charge_point` (not saved here) the typed password; says how it was read, `text` or `hexadecimal`.
+SWITCH_ON = (
+    "Where a charge point's password cannot be changed, switch on \"Allow weak passwords\" in the tenant's settings: "
+    "then it may have 1 to 40 bytes."
+)
+WEAK_PASSWORD = {
+    "code": "weak_password",
+    "detail": "The password is weaker than OCPP allows (16 to 20 bytes): it may be guessed. Change it where the charge "
+    "point can be told another one.",
+}
 
-    Raises credentials.InvalidPassword.
+
+def check_password(typed: str, tenant: Tenant) -> None:
+    """Raise credentials.InvalidPassword unless a charge point of `tenant` may have this password."""
+    try:
+        credentials.canonical(typed, allow_weak=tenant.allow_weak_passwords)
+    except credentials.InvalidPassword as error:
+        if error.weak:
+            raise credentials.InvalidPassword(f"{error} {SWITCH_ON}") from None
+        raise
+
+
+def set_password(charge_point: ChargePoint, typed: str) -> str:
+    """Give `charge_point` (not saved here) the typed password, which the caller has checked (check_password).
+
+    Says how it was read, `text` or `hexadecimal`.
     """
-    raw = credentials.canonical(typed)
+    raw = credentials.canonical(typed, allow_weak=True)
     charge_point.password_hash = credentials.hashed(raw, generated=False)
     return "text" if raw == typed.encode() else "hexadecimal"
 

@@ -35,6 +35,7 @@ from stations.handshake import (
     chosen_subprotocol,
     given_password,
     presented_profile,
+    wrong_password,
 )
 from stations.models import ChargePoint
 from stations.models.charge_point import SecurityProfile
@@ -204,4 +205,5 @@ def certain_refusal(
         return REFUSALS["no_credentials" if required in BY_PASSWORD else "certificate_missing"]
     if required not in BY_PASSWORD or charge_point.pk in changing:
         return None
-    return REFUSALS["wrong_password"] if credentials.quickly(charge_point.password_hash, password) is False else None
+    wrong = credentials.quickly(charge_point.password_hash, password) is False
+    return wrong_password(password).refusal if wrong else None

@@ -5,12 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from django import forms
+from django.contrib import messages
 from django.core.exceptions import ValidationError
+from django.http import HttpRequest
 from unfold.widgets import UnfoldAdminTextInputWidget
 
 from stations import credentials, registration
 from stations.models import ChargePoint
 from tenants.admin.scoped import ConfirmForm
+from tenants.models import Tenant
 
 RULES = "16 to 20 characters, or 32 to 40 hexadecimal digits. Empty: one is made. It is shown once, after saving."
 TOLERANCES = (
@@ -35,11 +38,14 @@ def password_field(help_text: str) -> forms.CharField:
     )
 
 
-def checked_password(typed: str) -> str:
-    """`typed`, if OCPP allows it as a password; ValidationError if not."""
+def checked_password(typed: str, tenant: Tenant | None = None) -> str:
+    """`typed`, if OCPP allows it as a password, or `tenant` does; ValidationError if not."""
     if typed:
         try:
-            credentials.canonical(typed)
+            if tenant is None:
+                credentials.canonical(typed)
+            else:
+                registration.check_password(typed, tenant)
         except credentials.InvalidPassword as error:
             raise ValidationError(str(error)) from error
     return typed
@@ -51,6 +57,12 @@ def give_password(charge_point: ChargePoint, typed: str) -> str:
         registration.set_password(charge_point, typed)
         return typed
     return registration.make_password(charge_point)
+
+
+def warn_of_weak(request: HttpRequest, password: str) -> None:
+    """Say it where a password is weaker than OCPP allows."""
+    if credentials.is_weak(password):
+        messages.warning(request, registration.WEAK_PASSWORD["detail"])
 
 
 class ChargePointForm(forms.ModelForm):
@@ -68,11 +80,13 @@ class ChargePointForm(forms.ModelForm):
             "registration_status",
             "disabled",
             "security_profile",
+            "exact_security_profile",
             "serial_number",
             *TOLERANCES,
         )
         labels = {
             "assume_ocpp16": "Assume OCPP 1.6",
+            "exact_security_profile": "Exactly this security profile",
             "heartbeat_interval_seconds": "Heartbeat interval (seconds)",
             "call_timeout_seconds": "Time to answer our requests (seconds)",
         }
@@ -87,7 +101,7 @@ class ChargePointForm(forms.ModelForm):
             self.fields.pop("password", None)
 
     def clean_password(self) -> str:
-        return checked_password(self.cleaned_data["password"])
+        return checked_password(self.cleaned_data["password"], self.request.tenant)
 
     def clean(self) -> dict[str, Any]:
         cleaned: dict[str, Any] = super().clean() or self.cleaned_data
@@ -124,4 +138,5 @@ class NewPasswordForm(ConfirmForm):
     password = password_field(RULES.replace("after saving", "on the next page"))
 
     def clean_password(self) -> str:
-        return checked_password(self.cleaned_data["password"])
+        charge_point: Any = self.row
+        return checked_password(self.cleaned_data["password"], charge_point.tenant)

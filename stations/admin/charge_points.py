@@ -21,6 +21,7 @@ from stations.admin.charge_point_form import (
     TOLERANCES,
     ChargePointForm,
     give_password,
+    warn_of_weak,
 )
 from stations.admin.dialogs import id_tag_options, option_tags
 from stations.admin.panels import PANELS
@@ -95,12 +96,12 @@ class ChargePointAdmin(CommandActions, ExtensionActions):
     change_form_template = "admin/stations/chargepoint/change_form.html"
     fieldsets = (
         (None, {"fields": ("identity", "description", "site", "registration_status", "disabled")}),
-        ("Security", {"fields": ("security_profile", "serial_number")}),
+        ("Security", {"fields": ("security_profile", "exact_security_profile", "serial_number")}),
         ("Behaviour", {"fields": TOLERANCES}),
     )
     add_fieldsets = (
         (None, {"fields": ("identity", "description", "site", "registration_status")}),
-        ("Security", {"fields": ("security_profile", "password", "serial_number")}),
+        ("Security", {"fields": ("security_profile", "exact_security_profile", "password", "serial_number")}),
         ("Behaviour", {"fields": TOLERANCES}),
     )
 
@@ -225,6 +226,7 @@ class ChargePointAdmin(CommandActions, ExtensionActions):
         super().save_model(request, obj, form, change)
         if password is not None:
             messages.warning(request, secret_message(f"The password of {obj.identity}:", password))
+            warn_of_weak(request, password)
         elif obj.security_profile in registration.WITH_PASSWORD and not obj.password_hash:
             messages.warning(request, f"{obj.identity} has no password yet, so it cannot connect: see Security.")
 

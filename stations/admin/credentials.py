@@ -17,7 +17,13 @@ from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from stations import commands, passwords, registration, rivals, security_profiles
 from stations.admin.actions import command_url, dialog, send
-from stations.admin.charge_point_form import NewPasswordForm, checked_password, give_password, password_field
+from stations.admin.charge_point_form import (
+    NewPasswordForm,
+    checked_password,
+    give_password,
+    password_field,
+    warn_of_weak,
+)
 from stations.admin.dialogs import CommandForm, choice
 from stations.models import ChargePoint
 from stations.models.charge_point import SecurityProfile
@@ -167,6 +173,7 @@ class CredentialActions(TenantModelAdmin):
             registration.save(charge_point, ["password_hash"])
             self.audit(request, "new password", charge_point)
         messages.warning(request, secret_message(f"The new password of {charge_point.identity}:", password))
+        warn_of_weak(request, password)
         return leave_dialog(request, reverse("admin:stations_chargepoint_change", args=[charge_point.pk]))
 
     @action(

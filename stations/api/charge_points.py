@@ -16,7 +16,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from csms.ocppj.times import format_time
-from stations import commands, passwords, registration
+from stations import commands, credentials, passwords, registration
 from stations.api import schemas
 from stations.api.connectors import connector_json
 from stations.api.filters import boolean, choice, site_filter
@@ -34,7 +34,8 @@ from tenants.api.views import StrictSerializer, TenantAPIView, entity_tag
 from tenants.models import Site, Tenant
 
 WRITABLE = (
-    "description", "site", "serial_number", "registration_status", "security_profile", "disabled", "strict",
+    "description", "site", "serial_number", "registration_status", "security_profile", "exact_security_profile",
+    "disabled", "strict",
     "assume_ocpp16", "accept_hexadecimal_password", "accept_any_id_tag", "heartbeat_interval_seconds",
     "call_timeout_seconds", "time_zone", "send_milliseconds",
 )  # fmt: skip
@@ -47,7 +48,7 @@ class ChargePointWrite(StrictSerializer):
     """What may be written. PUT replaces: what is left out goes back to its default, except password and profile."""
 
     shown_only = frozenset(
-        {*LIVE, *BOOT_TEXTS.values(), *SECURITY, "connectors", "deviations", "ocpp_url", "password_form"}
+        {*LIVE, *BOOT_TEXTS.values(), *SECURITY, "connectors", "deviations", "ocpp_url", "password_form", "warnings"}
     )
 
     identity = Text(max_length=48, required=False, help_text="Needed by POST; in PUT and PATCH that of the URL.")
@@ -64,6 +65,11 @@ class ChargePointWrite(StrictSerializer):
         choices=RegistrationStatus.choices, required=False, default=RegistrationStatus.ACCEPTED.value
     )
     security_profile = Integer(min_value=0, max_value=3, required=False, default=1)
+    exact_security_profile = Boolean(
+        required=False,
+        default=False,
+        help_text="Let it in with just this profile. Else a higher one, with what that asks for, is let in too.",
+    )
     disabled = Boolean(required=False, default=False)
     strict = Boolean(required=False, default=False)
     assume_ocpp16 = Boolean(required=False, default=False)
@@ -91,7 +97,7 @@ class ChargePointWrite(StrictSerializer):
         return name
 
     def validate_password(self, password: str) -> str:
-        return checked_password(password)
+        return checked_password(password, tenant_of(self.context["view"].request))
 
     def validate_site(self, slug: str | None) -> Site | None:
         if slug is None:
@@ -166,6 +172,8 @@ class _ChargePoints(TenantAPIView):
         shown: dict[str, Any] = {}
         if password is not None:
             shown["password_form"] = registration.set_password(charge_point, password)
+            if credentials.is_weak(password):
+                shown["warnings"] = [registration.WEAK_PASSWORD]
         elif registration.needs_password(charge_point):
             shown["password"] = registration.make_password(charge_point)
         try:
@@ -187,9 +195,10 @@ class _ChargePoints(TenantAPIView):
         """Register `identity`, or replace what is written of `charge_point`, by `data`, the body of a PUT."""
         values = self.values(identity, data, partial=False)
         if charge_point is not None:
-            if "security_profile" not in data:
-                # Left out, it must not lower in silence what the charge point has reached.
-                del values["security_profile"]
+            for name in ("security_profile", "exact_security_profile"):
+                if name not in data:
+                    # Left out, it must not lower in silence what the charge point has reached.
+                    del values[name]
             return Replaced(charge_point, self.write(charge_point, values), False)
         try:
             validate_identity(identity)

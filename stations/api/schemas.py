@@ -56,11 +56,14 @@ CONNECTOR = component("Connector", obj(
     transaction=described(INTEGER_OR_NULL, "The one that runs here."),
 ))  # fmt: skip
 CHARGE_POINT = component("ChargePoint", obj(
-    optional=("password", "password_form"),
+    optional=("password", "password_form", "warnings"),
     identity=TEXT,
     site=described(TEXT_OR_NULL, "Its slug."),
     description=TEXT, serial_number=TEXT, registration_status=enum(*RegistrationStatus.values),
     security_profile=described({"type": "integer", "minimum": 0, "maximum": 3}, "0 is none, 3 client certificates."),
+    exact_security_profile=described(
+        BOOLEAN, "A higher profile than `security_profile` is refused too; a lower one always is."
+    ),
     disabled=described(BOOLEAN, "Every connection is refused."),
     strict=described(BOOLEAN, "Every deviation from the schemas of OCPP 1.6 is refused."),
     assume_ocpp16=described(BOOLEAN, "It may connect without offering a subprotocol."),
@@ -91,6 +94,9 @@ CHARGE_POINT = component("ChargePoint", obj(
     created_at=TIME, updated_at=TIME,
     password=described(TEXT, "Only in the answer that made it."),
     password_form=described(enum("text", "hexadecimal"), "How a given password was read."),
+    warnings=described(
+        array(obj(code=TEXT, detail=TEXT)), "Only in an answer to a change: what is unwise about it (`weak_password`)."
+    ),
 ))  # fmt: skip
 CONFIGURATION_KEY = component("ConfigurationKey", obj(
     key=TEXT, value=TEXT_OR_NULL, readonly=described(BOOLEAN_OR_NULL, "Null while it is not known."),

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from rest_framework import serializers
 
-from stations import credentials
+from stations import credentials, registration
 from tenants.api.views import TenantAPIView
-from tenants.models import Site
+from tenants.models import Site, Tenant
 
 
-def checked_password(text: str) -> str:
-    """`text` when it can be a charge point's password. Raises ValidationError `invalid_password`."""
+def checked_password(text: str, tenant: Tenant | None = None) -> str:
+    """`text` when it can be a charge point's password; of `tenant`: also one that only this tenant allows.
+
+    Raises ValidationError `invalid_password`.
+    """
     try:
-        credentials.canonical(text)
+        if tenant is None:
+            credentials.canonical(text)
+        else:
+            registration.check_password(text, tenant)
     except credentials.InvalidPassword as error:
         raise serializers.ValidationError(str(error), code="invalid_password") from None
     return text

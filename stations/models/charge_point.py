@@ -83,6 +83,12 @@ class ChargePoint(TenantModel):
     disabled = models.BooleanField(default=False, help_text="Refuse every connection of this charge point.")
 
     security_profile = models.PositiveSmallIntegerField(choices=SecurityProfile.choices, default=SecurityProfile.BASIC)
+    exact_security_profile = models.BooleanField(
+        default=False,
+        db_default=False,
+        help_text="Let it in with just this security profile. Else it may also come with a higher one and what that "
+        "asks for; a lower one is always refused.",
+    )
     pending_security_profile = models.PositiveSmallIntegerField(
         choices=SecurityProfile.choices, null=True, blank=True, editable=False
     )

@@ -38,6 +38,7 @@ class TenantAdmin(TenantModelAdmin):
                     "unknown_charge_points",
                     "allow_security_profile_0",
                     "allow_security_profile_1",
+                    "allow_weak_passwords",
                     "concurrent_tx_enabled",
                     "heartbeat_interval_seconds",
                     "pending_interval_seconds",

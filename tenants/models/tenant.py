@@ -45,6 +45,11 @@ class Tenant(models.Model):
         default=False, help_text="No password at all; for trusted networks only."
     )
     allow_security_profile_1 = models.BooleanField(default=True, help_text="HTTP Basic without TLS.")
+    allow_weak_passwords = models.BooleanField(
+        default=False,
+        db_default=False,
+        help_text="Take passwords of 1 to 40 bytes, for charge points whose factory password cannot be changed.",
+    )
     concurrent_tx_enabled = models.BooleanField(
         default=False, help_text="Answer ConcurrentTx when an idTag starts while another transaction of it runs."
     )

@@ -68,7 +68,9 @@ def test_all_who_are_right_are_let_in_as_if_each_had_come_alone(tenant: Tenant) 
     [
         ({}, {"password": "wrong-password-1234"}),
         ({}, {"password": None}),
-        ({}, {"secure": True}),
+        ({"exact_security_profile": True}, {"secure": True}),
+        ({"pending_security_profile": 2}, {"secure": True}),
+        ({"security_profile": 0}, {"secure": True}),
         ({}, {"subprotocols": ["ocpp2.0.1"]}),
         ({}, {"path_is_valid": False}),
         ({}, {"tenant_slug": "no-such-tenant"}),
@@ -92,6 +94,15 @@ def test_who_is_not_plainly_right_is_left_to_be_judged_alone(
     assert isinstance(other, Accepted)
     with tenant_scope(tenant):
         assert ConnectionAttempt.objects.values_list("identity", flat=True).get() == "OTHER"
+
+
+def test_right_password_inside_tls_is_plain_where_that_is_not_asked_for(tenant: Tenant) -> None:
+    register(tenant)
+    (accepted,) = let_in(request(secure=True))
+    assert isinstance(accepted, Accepted)
+    with tenant_scope(tenant):
+        assert ConnectionAttempt.objects.get().security_profile == 2
+        assert ChargePoint.objects.get().security_profile == 1
 
 
 def test_unknown_identity_and_second_dial_of_one_are_left_to_be_judged_alone(tenant: Tenant) -> None:

@@ -103,7 +103,6 @@ async def test_trailing_slash_and_query_string_are_tolerated(dialer: Dialer, tai
         ["ocpp2.0.1 , ocpp1.6 ,ocpp1.5"],
         ["ocpp1.5", "ocpp1.6"],
         ["ocpp2.0.1", "ocpp1.5, ocpp1.6"],
-        ["OCPP1.6"],
     ],
     ids=lambda lines: " | ".join(lines),
 )
@@ -111,6 +110,16 @@ async def test_ocpp16_is_chosen_from_whatever_list(dialer: Dialer, lines: list[s
     identity = dialer.register()
     answer = await dialer.dial_right(identity, subprotocols=lines)
     assert (answer.status, answer.headers["sec-websocket-protocol"]) == (101, "ocpp1.6")
+
+
+@pytest.mark.parametrize(
+    ("line", "spelling"),
+    [("OCPP1.6", "OCPP1.6"), ("ocpp2.0.1, Ocpp1.6", "Ocpp1.6"), ("OCPP1.6,ocpp1.6", "OCPP1.6")],
+)
+async def test_ocpp16_is_answered_in_the_spelling_offered(dialer: Dialer, line: str, spelling: str) -> None:
+    identity = dialer.register()
+    answer = await dialer.dial_right(identity, subprotocols=[line])
+    assert (answer.status, answer.headers["sec-websocket-protocol"]) == (101, spelling)
 
 
 async def test_charge_point_without_subprotocol_is_let_in_where_that_is_assumed(dialer: Dialer) -> None:

@@ -61,6 +61,9 @@ def accepted(asked: Request) -> Accepted:
     return decision
 
 
+CERTIFICATE = {"client_cert_chain": [b"garbage"]}
+
+
 class TestProfile:
     @pytest.mark.parametrize(
         ("profile", "secure", "tls", "reason"),
@@ -74,8 +77,57 @@ class TestProfile:
     def test_connection_of_another_profile_is_refused(
         self, tenant: Tenant, profile: int, secure: bool, tls: dict[str, Any], reason: str
     ) -> None:
-        register(tenant, security_profile=profile)
+        register(tenant, security_profile=profile, exact_security_profile=True)
         assert decide(request(secure=secure, tls=tls)) == reason
+
+    @pytest.mark.parametrize(
+        ("profile", "members", "expected"),
+        [
+            (1, {"secure": True}, 2),
+            (1, {"secure": True, "password": "wrong-password-1234"}, "wrong_password"),
+            (1, {"secure": True, "password": None}, "no_credentials"),
+            (2, {}, "profile_too_low"),
+            (3, {"secure": True}, "profile_too_low"),
+            (3, {"secure": True, "password": None}, "certificate_missing"),
+            (2, {"secure": True, "password": None, "tls": CERTIFICATE}, "wrong_password"),
+            (2, {"secure": True, "password": "wrong-password-1234", "tls": CERTIFICATE}, "wrong_password"),
+            (2, {"secure": True, "tls": CERTIFICATE}, "certificate_unreadable"),
+            (1, {"secure": True, "tls": CERTIFICATE}, "certificate_unreadable"),
+            (0, {"secure": True}, 2),
+            (0, {"secure": True, "password": "wrong-password-1234"}, "wrong_password"),
+            (0, {"secure": True, "password": None}, 0),
+            (0, {"secure": True, "password": None, "tls": CERTIFICATE}, "certificate_unreadable"),
+        ],
+    )
+    def test_new_charge_point_may_come_with_a_higher_profile_and_what_that_asks_for(
+        self, tenant: Tenant, profile: int, members: dict[str, Any], expected: int | str
+    ) -> None:
+        tenant.allow_security_profile_0 = True
+        tenant.save()
+        register(tenant, security_profile=profile)
+        decision = decide(request(**members))
+        if isinstance(expected, str):
+            assert decision == expected
+            return
+        assert isinstance(decision, Accepted)
+        with tenant_scope(tenant):
+            assert ConnectionAttempt.objects.get().security_profile == expected
+            # What it is held to stays what its operator said.
+            assert ChargePoint.objects.get().security_profile == profile
+
+    def test_higher_profile_counts_for_what_the_tenant_allows(self, tenant: Tenant) -> None:
+        tenant.allow_security_profile_1 = False
+        tenant.save()
+        register(tenant)
+        assert decide(request()) == "profile_not_allowed"
+        accepted(request(secure=True))
+
+    def test_password_that_nobody_asked_for_proves_nothing(self, tenant: Tenant) -> None:
+        register(tenant, security_profile=0, password_hash="")
+        tenant.allow_security_profile_0 = True
+        tenant.save()
+        assert decide(request(secure=True)) == "profile_differs"
+        accepted(request())
 
     def test_password_over_tls_is_profile_2(self, tenant: Tenant) -> None:
         register(tenant, security_profile=2)
@@ -92,7 +144,7 @@ class TestProfile:
         assert decide(request("NEW")) == "unknown_identity"
 
     def test_profile_0_does_not_satisfy_a_charge_point_over_tls(self, tenant: Tenant) -> None:
-        register(tenant, security_profile=0)
+        register(tenant, security_profile=0, exact_security_profile=True)
         tenant.allow_security_profile_0 = True
         tenant.save()
         assert decide(request(secure=True)) == "profile_differs"
@@ -108,6 +160,26 @@ class TestPassword:
         binary = basic("CP-1", bytes.fromhex(digits))[1].encode()
         accepted(request(authorization=binary))
         assert isinstance(decide(request(password=digits)), Accepted) == allowed
+
+    @pytest.mark.parametrize("generated", [True, False], ids=["generated", "typed"])
+    def test_attempt_says_how_long_a_wrong_password_was_and_nothing_else_of_it(
+        self, tenant: Tenant, generated: bool
+    ) -> None:
+        register(tenant, password_hash=credentials.hashed(PASSWORD.encode(), generated=generated))
+        assert decide(request(password="73519264")) == "wrong_password"
+        with tenant_scope(tenant):
+            attempt = ConnectionAttempt.objects.get()
+        assert attempt.remedy.endswith("A password of 8 bytes arrived.")
+        assert "73519264" not in attempt.remedy
+
+    @pytest.mark.parametrize("allowed", [True, False])
+    def test_unknown_one_is_admitted_with_a_weak_password_where_that_is_allowed(
+        self, tenant: Tenant, allowed: bool
+    ) -> None:
+        tenant.unknown_charge_points, tenant.allow_weak_passwords = "pending", allowed
+        tenant.save()
+        decision = decide(request("NEW", password="73519264"))
+        assert isinstance(decision, Accepted) if allowed else decision == "wrong_password"
 
 
 class TestPath:

@@ -26,7 +26,7 @@ WSS: dict[str, Any] = {"secure": True}
 def charge_point(in_tenant_a: Tenant) -> ChargePoint:
     cache.clear()
     stored = credentials.hashed(PASSWORD.encode(), generated=True)
-    return new_charge_point(password_hash=stored, connected=False, security_profile=1)
+    return new_charge_point(password_hash=stored, connected=False, security_profile=1, exact_security_profile=True)
 
 
 def connect(password: str | None = PASSWORD, **members: Any) -> str:

@@ -42,11 +42,13 @@ def test_takes_every_option() -> None:
         "--time-zone=Asia/Tokyo",
         "--api-key=read, operate",
         "--allow-profile-0",
+        "--allow-weak-passwords",
         "--unknown=pending",
     )
     tenant = Tenant.objects.get(slug="acme-2")
     assert (tenant.name, tenant.currency, tenant.time_zone) == ("Acme & Söhne", "JPY", "Asia/Tokyo")
     assert (tenant.allow_security_profile_0, tenant.unknown_charge_points) == (True, "pending")
+    assert tenant.allow_weak_passwords
     key = ApiKey.authenticate(created["api_key"], timezone.now())
     assert key is not None
     assert (key.tenant, key.scopes) == (tenant, ["read", "operate"])

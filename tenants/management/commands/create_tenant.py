@@ -30,6 +30,11 @@ class Command(BaseCommand):
             "--allow-profile-0", action="store_true", help="let charge points connect without a password"
         )
         parser.add_argument(
+            "--allow-weak-passwords",
+            action="store_true",
+            help="take passwords of 1 to 40 bytes, for charge points whose factory password cannot be changed",
+        )
+        parser.add_argument(
             "--unknown",
             choices=UnknownChargePoints.values,
             default=UnknownChargePoints.REFUSE.value,
@@ -43,6 +48,7 @@ class Command(BaseCommand):
             currency=options["currency"],
             time_zone=options["time_zone"],
             allow_security_profile_0=options["allow_profile_0"],
+            allow_weak_passwords=options["allow_weak_passwords"],
             unknown_charge_points=options["unknown"],
         )
         scopes = None

@@ -81,6 +81,33 @@ class TestChargePoint:
         assert (made.status_code, "password" in made.json(), made.json()["has_password"]) == (201, False, False)
         assert a.api("PATCH", "charge-points/A:B/", {"security_profile": 2}).status_code == 400
 
+    @pytest.mark.parametrize(("method", "path"), [("PUT", "charge-points/FACTORY/"), ("POST", "charge-points/")])
+    def test_factory_password_is_taken_with_a_warning_where_the_tenant_switches_that_on(
+        self, a: Owner, method: str, path: str
+    ) -> None:
+        body = {"password": "73519264"} | ({"identity": "FACTORY"} if method == "POST" else {})
+        refused = a.api(method, path, body)
+        (error,) = refused.json()["errors"]
+        assert (refused.status_code, error["pointer"], error["code"]) == (400, "/password", "invalid_password")
+        assert "Allow weak passwords" in error["detail"]
+        a.tenant.allow_weak_passwords = True
+        a.tenant.save()
+        made = a.api(method, path, body)
+        assert (made.status_code, [each["code"] for each in made.json()["warnings"]]) == (201, ["weak_password"])
+        assert b"73519264" not in made.content
+        # Typed, so hashed slowly.
+        with tenant_scope(a.tenant):
+            assert ChargePoint.objects.get(identity="FACTORY").password_hash.startswith("scrypt$")
+        assert "warnings" not in a.api("GET", "charge-points/FACTORY/").json()
+
+    def test_new_charge_point_may_come_with_a_higher_profile_unless_that_is_said(self, a: Owner) -> None:
+        assert a.api("PUT", "charge-points/FREE/", {}).json()["exact_security_profile"] is False
+        assert a.api("PUT", "charge-points/JUST/", {"exact_security_profile": True}).json()["exact_security_profile"]
+        # Left out, it stays.
+        assert a.api("PUT", "charge-points/JUST/", {}).json()["exact_security_profile"] is True
+        changed = a.api("PATCH", "charge-points/JUST/", {"exact_security_profile": False}).json()
+        assert changed["exact_security_profile"] is False
+
     def test_profile_that_needs_a_password_gets_one(self, a: Owner) -> None:
         a.api("PUT", "charge-points/NEW/", {"security_profile": 0})
         changed = a.api("PATCH", "charge-points/NEW/", {"security_profile": 2}).json()
