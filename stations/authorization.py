@@ -6,15 +6,24 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from django.db.models import Q
+
 from csms.ocppj.times import format_time
-from stations.batch import flush_open_batch, open_batch
+from stations.batch import Batch, flush_open_batch, open_batch
 from stations.models import ChargePoint, IdTag, Transaction
+from stations.models.refused_id_tag import Refusal
 
 ACCEPTED = "Accepted"
 BLOCKED = "Blocked"
 EXPIRED = "Expired"
 INVALID = "Invalid"
 CONCURRENT_TX = "ConcurrentTx"
+REASONS = {
+    BLOCKED: Refusal.BLOCKED,
+    EXPIRED: Refusal.EXPIRED,
+    INVALID: Refusal.OTHER_SITE,
+    CONCURRENT_TX: Refusal.CONCURRENT,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +63,26 @@ def authorize(charge_point: ChargePoint, id_tag: str, now: datetime) -> Authoriz
         return Authorization(_status(charge_point, row, now), row, row.expiry_date, row.parent_id_tag)
 
 
+def presented(charge_point: ChargePoint, id_tag: str, action: str, now: datetime) -> Authorization:
+    """As `authorize`, of a card that somebody holds to the reader; a refusal is noted, with the message it came in."""
+    with open_batch() as batch:
+        answer = authorize(charge_point, id_tag, now)
+        _note(batch, charge_point, id_tag, answer, action, now)
+        return answer
+
+
+def _note(
+    batch: Batch, charge_point: ChargePoint, id_tag: str, answer: Authorization, action: str, now: datetime
+) -> None:
+    if answer.accepted:
+        return
+    if answer.id_tag is None:
+        reason = Refusal.UNKNOWN
+    else:
+        reason = REASONS[answer.status]
+    batch.add_refused_id_tag(charge_point.pk, id_tag, answer.status, reason.value, action, now)
+
+
 def _status(charge_point: ChargePoint, id_tag: IdTag, now: datetime) -> str:
     if id_tag.blocked:
         return BLOCKED
@@ -72,6 +101,13 @@ def authorize_start(charge_point: ChargePoint, connector_id: int, id_tag: str, n
     open on the connector that starts now has ended without a stop, so they do not count.
     The transaction a repeated request has already opened is answered before this is asked.
     """
+    with open_batch() as batch:
+        answer = _start(charge_point, connector_id, id_tag, now)
+        _note(batch, charge_point, id_tag, answer, "StartTransaction", now)
+        return answer
+
+
+def _start(charge_point: ChargePoint, connector_id: int, id_tag: str, now: datetime) -> Authorization:
     authorization = authorize(charge_point, id_tag, now)
     if not authorization.accepted:
         return authorization
@@ -82,7 +118,9 @@ def authorize_start(charge_point: ChargePoint, connector_id: int, id_tag: str, n
     if limit is None:
         return authorization
     flush_open_batch()
-    running = Transaction.objects.open().filter(id_tag_key=id_tag.upper(), charge_point__connected=True)
+    # A tag and its aliases are one; of one that nobody registered there is only its text.
+    same = Q(id_tag_key=id_tag.upper()) if row is None else Q(id_tag_key=row.key) | Q(id_tag_row=row.pk)
+    running = Transaction.objects.open().filter(same, charge_point__connected=True)
     if connector_id > 0:
         running = running.exclude(charge_point=charge_point, connector_id=connector_id)
     if running.count() < limit:
@@ -98,7 +136,8 @@ def authorize_stop(charge_point: ChargePoint, tx: Transaction | None, id_tag: st
     authorization = authorize(charge_point, id_tag, now)
     if tx is None or authorization.accepted:
         return authorization
-    same_tag = tx.id_tag_key == id_tag.upper()
+    row = authorization.id_tag
+    same_tag = tx.id_tag_key == id_tag.upper() or (row is not None and tx.id_tag_row_id == row.pk)
     same_group = bool(tx.parent_id_tag) and tx.parent_id_tag.upper() == authorization.parent_id_tag.upper()
     if (same_tag and tx.id_tag_status == ACCEPTED) or same_group:
         return Authorization(ACCEPTED, authorization.id_tag, authorization.expiry_date, authorization.parent_id_tag)

@@ -11,7 +11,7 @@ itself about rows that a call before may have written calls `flush_facts` first.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import datetime
@@ -22,6 +22,7 @@ from django.db.models import Model
 from stations import lane_sql
 from stations.bulk import insert_rows, update_rows
 from stations.effects import Effects
+from stations.id_tag_spellings import alike, mac_of
 from stations.models import (
     Boot,
     ChargePoint,
@@ -31,11 +32,15 @@ from stations.models import (
     IdTag,
     MeterValue,
     OcppMessage,
+    RefusedIdTag,
     SecurityEvent,
     Transaction,
+    VendorExtension,
+    VendorMessage,
 )
 from stations.open_commands import OpenCommands
 from stations.transaction_rows import TransactionRows
+from tenants.models import Tenant
 from tenants.scope import current_tenant_id
 
 _current: ContextVar[Batch | None] = ContextVar("stations.batch", default=None)
@@ -55,6 +60,13 @@ STATUS_COLUMNS = (
 SECURITY_EVENT_COLUMNS = (
     "tenant_id", "charge_point_id", "source", "type", "tech_info", "critical", "timestamp", "received_at", "identity",
     "address", "times", "last_at", "acknowledged_by", "digest",
+)  # fmt: skip
+# What a repetition replaces comes last.
+REFUSED_COLUMNS = (
+    "tenant_id", "charge_point_id", "key", "first_at", "times", "id_tag", "status", "reason", "action", "last_at",
+)  # fmt: skip
+VENDOR_MESSAGE_COLUMNS = (
+    "tenant_id", "charge_point_id", "vendor_id", "message_id", "data", "status", "response", "received_at",
 )  # fmt: skip
 BOOT_COLUMNS = ("tenant_id", "charge_point_id", "at", "payload", "status")
 DEPARTURE_COLUMNS = ("connected", "connection_owner", "disconnected_at")
@@ -104,6 +116,8 @@ class Batch:
         self.commands = OpenCommands()
         self.effects = Effects(self.commands)
         self._id_tags: dict[str, IdTag | None] = {}
+        self._autocharge: bool | None = None
+        self._extensions: dict[str, VendorExtension] | None = None
         self._owners: dict[int, int | None] = {}
         self._connectors: dict[int, dict[int, Connector]] = {}
         self._changed_connectors: dict[tuple[int, int], Connector] = {}
@@ -115,6 +129,8 @@ class Batch:
         self._boots: list[tuple[Any, ...]] = []
         self._updates: dict[tuple[type[Model], tuple[str, ...]], dict[int, Model]] = {}
         self._security_events: list[tuple[Any, ...]] = []
+        self._refused: dict[tuple[int, str], list[Any]] = {}
+        self._vendor_messages: list[tuple[Any, ...]] = []
         self._messages: list[tuple[Any, ...]] = []
 
     # --- looked up once ----------------------------------------------------------------------------------------------
@@ -125,8 +141,35 @@ class Batch:
         return self._id_tags[key]
 
     def put_id_tags(self, keys: Iterable[str], id_tags: Mapping[str, IdTag]) -> None:
-        """Learn id tags from a look-up made already; what is missing does not exist."""
+        """Learn id tags from a look-up made already; what is missing may be there by another name."""
         self._id_tags |= dict.fromkeys(keys) | dict(id_tags)
+        missing = {key for key in keys if key not in id_tags}
+        if missing:
+            self._id_tags |= self._by_other_names(missing)
+
+    def _by_other_names(self, keys: Collection[str]) -> dict[str, IdTag]:
+        """The id tags that these keys stand for: as aliases, or as a vehicle's MAC address in another spelling."""
+        macs = {key: mac for key in keys if (mac := mac_of(key))}
+        found, similar = lane_sql.look_up_other_names(self.tenant_id, keys, {alike(mac) for mac in macs.values()})
+        for key, mac in macs.items():
+            same = [tag for tag in similar.get(alike(mac), ()) if mac_of(tag.key) == mac]
+            if same and key not in found and self.autocharge_enabled:
+                found[key] = same[0]
+        return found
+
+    @property
+    def autocharge_enabled(self) -> bool:
+        """Whether the tenant lets vehicles charge by their MAC address, however it is written."""
+        if self._autocharge is None:
+            enabled = Tenant.objects.filter(pk=self.tenant_id).values_list("autocharge_enabled", flat=True)
+            self._autocharge = bool(enabled.first())
+        return self._autocharge
+
+    def vendor_extension(self, vendor_id: str) -> VendorExtension | None:
+        """The entry of this vendorId, if the tenant has switched it on; looked up once for all of them."""
+        if self._extensions is None:
+            self._extensions = {row.key: row for row in VendorExtension.objects.filter(enabled=True)}
+        return self._extensions.get(vendor_id.upper())
 
     def put_owners(self, ids: Iterable[int], owners: Mapping[int, int]) -> None:
         """Learn whose these transactions are from a look-up made already; what is missing does not exist."""
@@ -177,6 +220,19 @@ class Batch:
         """One row in the order of SECURITY_EVENT_COLUMNS after tenant_id; one that is there already stays as it is."""
         self._security_events.append((self.tenant_id, *values))
 
+    def add_refused_id_tag(
+        self, charge_point_id: int, id_tag: str, status: str, reason: str, action: str, now: datetime
+    ) -> None:
+        """Count a card that was refused; the row of this charge point and card says when it was first and last."""
+        key = id_tag.upper()[:255]
+        row = self._refused.setdefault((charge_point_id, key), [key, now, 0])
+        row[2] += 1
+        row[3:] = (id_tag[:255], status, reason, action, now)
+
+    def add_vendor_message(self, *values: Any) -> None:
+        """One row in the order of VENDOR_MESSAGE_COLUMNS after tenant_id."""
+        self._vendor_messages.append((self.tenant_id, *values))
+
     def put_connector(self, connector: Connector) -> None:
         """Make `connector` the row of its charge point and number; written at flush, inserted if new."""
         self._connectors[connector.charge_point_id][connector.connector_id] = connector
@@ -220,12 +276,23 @@ class Batch:
         ]
         columns = ("tenant_id", "charge_point_id", "connector_id", *CONNECTOR_COLUMNS)
         insert_rows(Connector, columns, changed_connectors, replace=CONNECTOR_COLUMNS)
+        insert_rows(VendorMessage, VENDOR_MESSAGE_COLUMNS, self._vendor_messages)
         self._statuses, self._security_events, self._changed_connectors = [], [], {}
+        self._vendor_messages = []
+        self._write_refused()
         self._boots, self._updates = [], {}
         self._write_configuration()
         departures = [row for _, row in sorted(self._departures.items())]
         update_rows(ChargePoint, DEPARTURE_COLUMNS, departures, unless_changed=("connection_generation",))
         self._departures = {}
+
+    def _write_refused(self) -> None:
+        if not self._refused:
+            return
+        rows = [(self.tenant_id, place[0], *row) for place, row in sorted(self._refused.items())]
+        RefusedIdTag.objects.make_room({place[0] for place in self._refused})
+        insert_rows(RefusedIdTag, REFUSED_COLUMNS, rows, replace=REFUSED_COLUMNS[5:], add=("times",))
+        self._refused = {}
 
     def _write_configuration(self) -> None:
         rows = [row for _, row in sorted(self._configuration.items())]

@@ -42,11 +42,13 @@ def insert_rows(
     *,
     strict: bool = False,
     replace: tuple[str, ...] = (),
+    add: tuple[str, ...] = (),
 ) -> None:
     """Insert `rows`, each in the order of `columns`; a row that a unique constraint already has is left as it was.
 
     `strict`: such a row is an IntegrityError instead, raised by the COMMIT where the rows leave with it. `replace`: its
-    columns of these names are set instead, by the only unique constraint of the model; no row may come twice.
+    columns of these names are set instead, by the only unique constraint of the model; no row may come twice. `add`:
+    numbers that are added to those of the row that is there.
     Values: text, int, float, bool, None, aware datetime in UTC, and Decimal as text. A JSON column takes the JSON value
     itself (list or dict) or its text as Json. On PostgreSQL inside `lane_sql.with_commit` the rows leave with the
     COMMIT. The caller has opened the tenant scope; row-level security checks every row.
@@ -55,11 +57,11 @@ def insert_rows(
         return
     if connection.vendor == "postgresql":
         database: Any = connection
-        statement, kinds = _on_postgresql(model, columns, strict, replace)
+        statement, kinds = _on_postgresql(model, columns, strict, replace, add)
         database.tell((statement, as_arrays(kinds, rows)))
     else:
         with connection.cursor() as cursor:
-            sql = _on_sqlite(model, columns, strict, replace)
+            sql = _on_sqlite(model, columns, strict, replace, add)
             cursor.executemany(sql, [tuple(map(_sqlite_value, row)) for row in rows])
 
 
@@ -122,13 +124,17 @@ def _field(model: type[models.Model], column: str) -> models.Field[Any, Any]:
 
 @cache
 def _on_postgresql(
-    model: type[models.Model], columns: tuple[str, ...], strict: bool, replace: tuple[str, ...]
+    model: type[models.Model],
+    columns: tuple[str, ...],
+    strict: bool,
+    replace: tuple[str, ...],
+    add: tuple[str, ...],
 ) -> tuple[Statement, list[Kind]]:
     """The statement, and of each column how its values are written."""
     fields = [_field(model, column) for column in columns]
     # Not FROM unnest(...), which would keep a copy of all rows before the first is written.
     values = ", ".join(f"unnest(%s::{field.rel_db_type(connection)}[])" for field in fields)
-    statement = Statement(f"{_insert(model, columns)} SELECT {values}{_on_conflict(model, strict, replace)}")
+    statement = Statement(f"{_insert(model, columns)} SELECT {values}{_on_conflict(model, strict, replace, add)}")
     return statement, [_kind(field) for field in fields]
 
 
@@ -139,12 +145,18 @@ def _kind(field: models.Field[Any, Any]) -> Kind:
 
 
 @cache
-def _on_sqlite(model: type[models.Model], columns: tuple[str, ...], strict: bool, replace: tuple[str, ...]) -> str:
+def _on_sqlite(
+    model: type[models.Model],
+    columns: tuple[str, ...],
+    strict: bool,
+    replace: tuple[str, ...],
+    add: tuple[str, ...],
+) -> str:
     places = ", ".join(["%s"] * len(columns))
-    return f"{_insert(model, columns)} VALUES ({places}){_on_conflict(model, strict, replace)}"
+    return f"{_insert(model, columns)} VALUES ({places}){_on_conflict(model, strict, replace, add)}"
 
 
-def _on_conflict(model: type[models.Model], strict: bool, replace: tuple[str, ...]) -> str:
+def _on_conflict(model: type[models.Model], strict: bool, replace: tuple[str, ...], add: tuple[str, ...]) -> str:
     """What is to happen with a row that is there already. Every unique index that may have it costs a search, and on
     PostgreSQL the row is written in two steps: none is named that cannot have it, the key least of all."""
     constraints = [each for each in model._meta.constraints if isinstance(each, models.UniqueConstraint)]
@@ -153,12 +165,15 @@ def _on_conflict(model: type[models.Model], strict: bool, replace: tuple[str, ..
         return ""
     only = constraints[0] if len(constraints) == 1 and not others and not model._meta.unique_together else None
     if only is None or only.condition is not None or not only.fields:
-        if replace:
+        if replace or add:
             raise ValueError(f"{model.__name__} has more than one way to be there already")
         return " ON CONFLICT DO NOTHING"
     named = {field.name: connection.ops.quote_name(str(field.column)) for field in model._meta.concrete_fields}
-    quoted = [connection.ops.quote_name(column) for column in replace]
-    reaction = f"UPDATE SET {', '.join(f'{each} = EXCLUDED.{each}' for each in quoted)}" if quoted else "NOTHING"
+    quote = connection.ops.quote_name
+    table = quote(model._meta.db_table)
+    changes = [f"{quote(column)} = EXCLUDED.{quote(column)}" for column in replace]
+    changes += [f"{quote(column)} = {table}.{quote(column)} + EXCLUDED.{quote(column)}" for column in add]
+    reaction = f"UPDATE SET {', '.join(changes)}" if changes else "NOTHING"
     return f" ON CONFLICT ({', '.join(named[name] for name in only.fields)}) DO {reaction}"
 
 

@@ -37,7 +37,7 @@ from stations.lanes import Lane
 from stations.masking import masked, masked_url
 from stations.models import ChargePoint
 from stations.models.message import MessageType
-from stations.ocpp import core, remote_trigger
+from stations.ocpp import core, data_transfers, remote_trigger
 from stations.ocpp.actions import FROM_CHARGE_POINT
 from tenants.models import Tenant
 from tenants.postgresql.breaker import is_away, patience
@@ -327,6 +327,8 @@ def _look_ahead(batch: Batch, items: list[Item]) -> dict[int, ChargePoint]:
                 (metered if item.action == "MeterValues" else stopped).add(reference)
         if item.action in ("Authorize", "StartTransaction", "StopTransaction") and item.req.id_tag:
             id_tags.add(str(item.req.id_tag))
+        if item.action == "DataTransfer":
+            id_tags.update(data_transfers.id_tags_of(item.req))
         if item.action in ("StatusNotification", "StartTransaction"):
             connectors.add(item.link.charge_point_id)
     keys = {id_tag.upper() for id_tag in id_tags}

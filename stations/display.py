@@ -13,7 +13,7 @@ from django.utils.safestring import SafeString
 
 from csms.ocppj.payloads import order_call
 from stations.masking import masked
-from stations.models import ChargePoint, Command, Connector, Reservation, Transaction
+from stations.models import ChargePoint, Command, Connector, ConnectorStatus, Reservation, Transaction
 from stations.models.charge_point import RegistrationStatus
 from stations.models.command import CommandStatus
 from stations.models.connector import ChargePointStatus
@@ -86,13 +86,13 @@ def connector_badge(connector: Connector) -> SafeString:
     )
 
 
-def status_badge(connector: Connector) -> SafeString:
-    """The status of one connector, without its number."""
+def status_badge(connector: Connector | ConnectorStatus) -> SafeString:
+    """The status of one connector, present or past, without its number."""
     title = "" if connector.status_known else UNKNOWN_STATUS
     return badge(shown_status(connector) or "no status yet", _connector_variant(connector), title)
 
 
-def _connector_variant(connector: Connector) -> str:
+def _connector_variant(connector: Connector | ConnectorStatus) -> str:
     return CONNECTOR_VARIANTS.get(connector.status, "plain" if connector.status_known else "warning")
 
 

@@ -52,11 +52,24 @@ _CHARGE_POINTS = _Question(
 )
 _OWNERS = _Question("SELECT id, charge_point_id FROM stations_transaction WHERE tenant_id = %s AND id", "plain")
 _TAG_NAMES = ("id", "tenant_id", "key", "parent_id_tag", "expiry_date", "blocked", "max_active_transactions")
+_OF_TAG = f"{', '.join(f'tag.{name}' for name in _TAG_NAMES)}, allowed.site_id"
+_SITES = "LEFT JOIN stations_idtagsite AS allowed ON allowed.id_tag_id = tag.id"
 _ID_TAGS = _Question(
-    f"SELECT {', '.join(f'tag.{name}' for name in _TAG_NAMES)}, allowed.site_id FROM stations_idtag AS tag"  # noqa: S608
-    " LEFT JOIN stations_idtagsite AS allowed ON allowed.id_tag_id = tag.id WHERE tag.tenant_id = %s AND tag.key",
+    f"SELECT {_OF_TAG} FROM stations_idtag AS tag {_SITES} WHERE tag.tenant_id = %s AND tag.key",  # noqa: S608
     "text",
     [_TAG_NAMES.index("expiry_date")],
+)
+# By another name: an alias, or what all spellings of a vehicle's MAC address have in common.
+_ALIASES = _Question(
+    f"SELECT alias.key, {_OF_TAG} FROM stations_idtagalias AS alias JOIN stations_idtag AS tag"  # noqa: S608
+    f" ON tag.id = alias.id_tag_id {_SITES} WHERE alias.tenant_id = %s AND alias.key",
+    "text",
+    [1 + _TAG_NAMES.index("expiry_date")],
+)
+_ALIKE = _Question(
+    f"SELECT tag.alike, {_OF_TAG} FROM stations_idtag AS tag {_SITES} WHERE tag.tenant_id = %s AND tag.alike",  # noqa: S608
+    "text",
+    [1 + _TAG_NAMES.index("expiry_date")],
 )
 _CONNECTOR_NAMES = ("id", "tenant_id", "charge_point_id", "connector_id", "status_at")
 _CONNECTORS = _Question(
@@ -140,13 +153,8 @@ def look_up(
     )  # fmt: skip
     alias = connection.alias
     tags: dict[str, IdTag] = {}
-    for *values, site_id in id_tags:
-        tag = tags.get(values[2])
-        if tag is None:
-            tag = tags[values[2]] = _row_of(IdTag, _TAG_NAMES, values, alias)
-            tag.site_ids = set()
-        if site_id is not None:
-            tag.site_ids.add(site_id)
+    for row in id_tags:
+        _add_id_tag(tags, row[2], row)
     numbered: dict[int, dict[int, Connector]] = {charge_point_id: {} for charge_point_id in connectors_of}
     for values in connectors:
         connector = _row_of(Connector, _CONNECTOR_NAMES, values, alias)
@@ -157,6 +165,34 @@ def look_up(
         tags,
         numbered,
     )
+
+
+def look_up_other_names(
+    tenant_id: int, keys: Collection[str], alike: Collection[str]
+) -> tuple[dict[str, IdTag], dict[str, list[IdTag]]]:
+    """The id tags of which these keys are aliases, by key, and those alike, in one round trip; rows as in `look_up`."""
+    aliases, similar = _ask(tenant_id, ((_ALIASES, keys), (_ALIKE, alike)))
+    by_alias: dict[str, IdTag] = {}
+    for key, *row in aliases:
+        _add_id_tag(by_alias, key, row)
+    rows: dict[tuple[str, str], IdTag] = {}
+    for shared, *row in similar:
+        _add_id_tag(rows, (shared, row[2]), row)
+    by_alike: dict[str, list[IdTag]] = {}
+    for (shared, _), id_tag in sorted(rows.items(), key=lambda found: found[0]):
+        by_alike.setdefault(shared, []).append(id_tag)
+    return by_alias, by_alike
+
+
+def _add_id_tag(found: dict[Any, IdTag], place: Any, row: Sequence[Any]) -> None:
+    """Put the id tag of `row` (its columns, then one of the sites it is limited to) into `found`, with that site."""
+    *values, site_id = row
+    tag = found.get(place)
+    if tag is None:
+        tag = found[place] = _row_of(IdTag, _TAG_NAMES, values, connection.alias)
+        tag.site_ids = set()
+    if site_id is not None:
+        tag.site_ids.add(site_id)
 
 
 def _ask(tenant_id: int, asked: Sequence[tuple[_Question, Collection[Any]]]) -> list[Any]:

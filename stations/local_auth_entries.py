@@ -9,9 +9,10 @@ Consequence: blocking a tag makes every list that wants it differ at once, with 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from itertools import groupby
 from typing import Any
 
@@ -34,6 +35,8 @@ from stations.models.local_auth_list import (
 ROWS_PER_FETCH = 2000
 KEYS_PER_QUERY = 500
 COLUMNS = ("key", "id_tag", "blocked", "expiry_date", "parent_id_tag", "limited", "here")
+# The columns of an alias, which is an entry like its tag.
+ALIAS_COLUMNS = ("aliases__key", "aliases__alias", *COLUMNS[2:])
 ADD, CHANGE, REMOVE = "add", "change", "remove"
 NAMED_SITES = "_named_site_ids"
 
@@ -96,20 +99,23 @@ class Entry:
 def wanted(row: LocalAuthList, now: datetime) -> Iterator[Entry]:
     """The entries that `row` wants at `now`, in the order the tags were registered; `row` has its charge point.
 
+    An alias of a tag is an entry of its own.
+
     By group: tags that may not charge at this charge point are left out. By hand: they are Invalid. By site: what is
     allowed at the sites named, whatever the site of the charge point.
     """
-    return _entries(row, _tags(row).order_by("pk"), now)
+    return _entries(row, _named(row, _tags(row), lambda key: F("pk")).order_by("place", "key"), now)
 
 
 def registered(charge_point: ChargePoint, id_tags: Iterable[str], now: datetime) -> dict[str, Entry]:
-    """The entries of these id tags at `charge_point`, by upper-case id tag; those not registered are not there."""
+    """The entries of these id tags or aliases at `charge_point`, by upper case; those not registered are left out."""
     row = LocalAuthList(charge_point=charge_point, source=ListSource.ID_TAGS)
     keys = list({id_tag.upper() for id_tag in id_tags})
     found: dict[str, Entry] = {}
     for start in range(0, len(keys), KEYS_PER_QUERY):
-        tags = _with_sites(row).filter(key__in=keys[start : start + KEYS_PER_QUERY])
-        found.update((entry.key, entry) for entry in _entries(row, tags, now))
+        chunk = keys[start : start + KEYS_PER_QUERY]
+        rows = _named(row, _with_sites(row), F, partial(_one_of, chunk))
+        found.update((entry.key, entry) for entry in _entries(row, rows, now))
     return found
 
 
@@ -126,6 +132,10 @@ def _tags(row: LocalAuthList) -> QuerySet[IdTag]:
     return rows.none()
 
 
+def _one_of(chunk: list[str], key: str) -> dict[str, Any]:
+    return {f"{key}__in": chunk}
+
+
 def _with_sites(row: LocalAuthList) -> QuerySet[IdTag]:
     """Id tags with `limited`, to some sites, and `here`, to one that counts for `row`."""
     at_sites = IdTagSite.objects.filter(id_tag_id=OuterRef("pk"))
@@ -133,6 +143,27 @@ def _with_sites(row: LocalAuthList) -> QuerySet[IdTag]:
     here = at_sites.filter(site_id__in=[site_id for site_id in sites if site_id is not None])
     tags: QuerySet[IdTag] = IdTag.objects.all()
     return tags.annotate(limited=Exists(at_sites), here=Exists(here) if any(sites) else Value(False))
+
+
+def _named(
+    row: LocalAuthList,
+    tags: QuerySet[IdTag],
+    place: Callable[[str], Any],
+    only: Callable[[str], dict[str, Any]] = lambda key: {},
+) -> QuerySet[Any]:
+    """COLUMNS of `tags`, and of their aliases, after their `place`; both `place` and `only` are given the key's name.
+
+    With the groups of the tag where `row` goes by groups.
+    """
+    groups = ("groups",) if row.source == ListSource.GROUPS else ()
+    mine, others = (
+        tags.annotate(place=place(columns[0]))
+        .filter(**only(columns[0]))
+        .order_by()
+        .values_list("place", *columns, *groups)
+        for columns in (COLUMNS, ALIAS_COLUMNS)
+    )
+    return mine.union(others.filter(aliases__isnull=False), all=True)
 
 
 def load_sites(rows: Iterable[LocalAuthList]) -> None:
@@ -152,12 +183,13 @@ def _site_ids(row: LocalAuthList) -> list[int | None]:
     return row.__dict__[NAMED_SITES] or [row.charge_point.site_id]
 
 
-def _entries(row: LocalAuthList, tags: QuerySet[IdTag], now: datetime) -> Iterator[Entry]:
+def _entries(row: LocalAuthList, named: QuerySet[Any], now: datetime) -> Iterator[Entry]:
+    """The entries of rows as `_named` gives them."""
     groups = set(row.groups) if row.source == ListSource.GROUPS else None
     anywhere = row.charge_point.accept_any_id_tag or row.source == ListSource.SITES
-    columns = COLUMNS if groups is None else (*COLUMNS, "groups")
-    found = tags.values_list(*columns).iterator(chunk_size=ROWS_PER_FETCH)
-    for key, id_tag, blocked, expiry_date, parent_id_tag, limited, here, *own_groups in found:
+    for _, key, id_tag, blocked, expiry_date, parent_id_tag, limited, here, *own_groups in named.iterator(
+        chunk_size=ROWS_PER_FETCH
+    ):
         if groups is not None and groups.isdisjoint(*own_groups):
             continue
         if blocked:
@@ -255,9 +287,11 @@ def pairs(
 
     `differing` leaves out what is the same in both.
     """
-    tags = _entries(row, _beyond(_tags(row), edge, backwards), now)
-    entries = LocalAuthListEntry.objects.filter(local_auth_list_id=row.pk)
-    there = _beyond(entries, edge, backwards).iterator(chunk_size=ROWS_PER_FETCH)
+    beyond = partial(_beyond, edge, backwards)
+    order = "-place" if backwards else "place"
+    tags = _entries(row, _named(row, _tags(row), _place, beyond).order_by(order), now)
+    entries: QuerySet[Any] = LocalAuthListEntry.objects.filter(local_auth_list_id=row.pk).annotate(place=_place("key"))
+    there = entries.filter(**beyond("key")).order_by(order).iterator(chunk_size=ROWS_PER_FETCH)
     merged = heapq.merge(
         ((entry.key, entry) for entry in tags),
         ((entry.key, entry) for entry in there),
@@ -285,9 +319,11 @@ def pairs(
         )
 
 
-def _beyond(rows: QuerySet[Any], edge: str | None, backwards: bool) -> QuerySet[Any]:
-    """`rows` by key, beyond `edge`, in the order in which Python compares texts, whatever the database's language."""
-    rows = rows.annotate(place=Collate(F("key"), "C" if connection.vendor == "postgresql" else "BINARY"))
-    if edge is not None:
-        rows = rows.filter(**{"place__lt" if backwards else "place__gt": edge})
-    return rows.order_by("-place" if backwards else "place")
+def _place(key: str) -> Any:
+    """The key in the order in which Python compares texts, whatever the database's language."""
+    return Collate(F(key), "C" if connection.vendor == "postgresql" else "BINARY")
+
+
+def _beyond(edge: str | None, backwards: bool, key: str) -> dict[str, Any]:
+    """What is beyond `edge`; by its place, whichever key that is made of."""
+    return {} if edge is None else {"place__lt" if backwards else "place__gt": edge}

@@ -184,6 +184,8 @@ def _delete_by_rule(model: type[Model], rule: ByAge | Expiring, tenant: Tenant, 
     if not days:
         return 0
     cutoff = now - timedelta(days=days)
+    if rule.indexed:
+        return _delete_expired(model, rule.columns[0], cutoff, dry_run)
     return (_delete_measured if rule.measured else _delete_aged)(model, rule, cutoff, now, dry_run)
 
 

@@ -24,13 +24,15 @@ MESSAGES, HISTORY, AUDIT = "message_retention_days", "kept_history_days", "kept_
 class ByAge:
     """Deleted when older than the tenant's days: the first of `columns` that is not null says how old.
 
-    `only`: which rows may go at all. `measured`: a column of the charge point's own time by which the index finds the
-    rows; else they are gone through in the order of their ids. `counted_as`: the word for the table in reports.
+    `only`: which rows may go at all. Rows are gone through in the order of their ids, unless an index finds the old
+    ones: `indexed`, by the column itself, `measured`, by charge point and this column of the charge point's own time.
+    `counted_as`: the word for the table in reports.
     """
 
     days: str
     columns: tuple[str, ...]
     only: Q = field(default_factory=Q)
+    indexed: bool = False
     measured: str = ""
     counted_as: str = ""
 
@@ -91,10 +93,12 @@ RETENTION: dict[str, Rule] = {
     "stations.ChargingProfile": _PEOPLE,
     "stations.FirmwareImage": _PEOPLE,
     "stations.IdTag": _PEOPLE,
+    "stations.IdTagAlias": GoesWith("stations.IdTag"),
     "stations.IdTagSite": GoesWith("stations.IdTag"),
     "stations.LocalAuthListIdTag": GoesWith("stations.LocalAuthList"),
     "stations.LocalAuthListSite": GoesWith("stations.LocalAuthList"),
     "stations.RootCertificate": _PEOPLE,
+    "stations.VendorExtension": _PEOPLE,
     "tenants.ApiKey": _PEOPLE,
     "tenants.ApiKeySite": GoesWith("tenants.ApiKey"),
     "tenants.Membership": _PEOPLE,
@@ -133,8 +137,10 @@ RETENTION: dict[str, Rule] = {
     "stations.LogRequest": ByAge(HISTORY, ("finished_at", "status_at", "created_at"), counted_as="log requests"),
     "stations.MeterValue": Elsewhere("retention.purge and drop_partitions, by meter_value_retention_days"),
     "stations.OcppMessage": Elsewhere("retention.purge and drop_partitions, by message_retention_days"),
+    "stations.RefusedIdTag": ByAge(HISTORY, ("last_at",), indexed=True),
     "stations.SecurityEvent": ByAge(MESSAGES, ("received_at",)),
     "stations.UploadedFile": GoesWith("stations.LogRequest"),
+    "stations.VendorMessage": ByAge(MESSAGES, ("received_at",)),
     "tenants.AuditEntry": ByAge(AUDIT, ("at",)),
     "tenants.IdempotencyRecord": Expiring("expires_at"),
     "tenants.JobRun": ByAge(HISTORY, ("created_at",), Q(state__in=(JobState.SUCCEEDED, JobState.FAILED))),

@@ -29,9 +29,11 @@ from stations.api import (
     local_auth_lists,
     log_requests,
     logs,
+    refused_id_tags,
     reservations,
     security_events,
     transactions,
+    vendor_messages,
 )
 from tenants.api.requests import raw_path
 
@@ -45,6 +47,7 @@ OF_CHARGE_POINT: dict[str, View] = {
     "configuration": connectors.ConfigurationList.as_view(),
     "connection-attempts": logs.ChargePointConnectionAttemptList.as_view(),
     "connectors": connectors.ConnectorList.as_view(),
+    "data-transfers": vendor_messages.ChargePointDataTransferList.as_view(),
     "installed-certificates": charge_point_certificates.InstalledCertificateList.as_view(),
     "installed-profiles": charging_profiles.InstalledProfileList.as_view(),
     "messages": logs.MessageList.as_view(),
@@ -99,6 +102,7 @@ urlpatterns = [
     path("commands/bulk/", commands.CommandBulk.as_view()),
     path("commands/<int:pk>/", commands.CommandDetail.as_view(), name="command"),
     path("connection-attempts/", logs.ConnectionAttemptList.as_view()),
+    path("data-transfers/", vendor_messages.DataTransferList.as_view()),
     path("diagnostics/", diagnostics.DiagnosticsList.as_view()),
     path("diagnostics/<int:pk>/", diagnostics.DiagnosticsDetail.as_view(), name="diagnostics"),
     path("diagnostics/<int:pk>/file/", diagnostics.DiagnosticsFile.as_view()),
@@ -122,6 +126,10 @@ urlpatterns = [
     path("logs/", log_requests.LogList.as_view()),
     path("logs/<int:pk>/", log_requests.LogDetail.as_view(), name="log"),
     path("logs/<int:pk>/file/", log_requests.LogFile.as_view()),
+    path("refused-id-tags/", refused_id_tags.RefusedIdTagList.as_view()),
+    path("refused-id-tags/<int:pk>/", refused_id_tags.RefusedIdTagDetail.as_view()),
+    path("refused-id-tags/<int:pk>/add/", refused_id_tags.RefusedIdTagAdd.as_view()),
+    path("refused-id-tags/<int:pk>/alias/", refused_id_tags.RefusedIdTagAlias.as_view()),
     path("reservations/", reservations.ReservationList.as_view()),
     path("reservations/<int:pk>/", reservations.ReservationDetail.as_view(), name="reservation"),
     path("root-certificates/", certificates.RootCertificateList.as_view()),
@@ -134,4 +142,6 @@ urlpatterns = [
     path("transactions/<int:pk>/", transactions.TransactionDetail.as_view()),
     path("transactions/<int:pk>/close/", transactions.TransactionClose.as_view()),
     path("transactions/<int:pk>/meter-values/", transactions.TransactionMeterValueList.as_view()),
+    path("vendor-extensions/", vendor_messages.VendorExtensionList.as_view()),
+    path("vendor-extensions/<int:pk>/", vendor_messages.VendorExtensionDetail.as_view(), name="vendor-extension"),
 ]

@@ -22,9 +22,11 @@ from stations.admin.log import (
     MeterValueAdmin,
     OcppMessageAdmin,
 )
+from stations.admin.refused_id_tags import RefusedIdTagAdmin
 from stations.admin.reservations import ReservationAdmin
 from stations.admin.security_events import SecurityEventAdmin
 from stations.admin.transactions import TransactionAdmin
+from stations.admin.vendor_messages import VendorExtensionAdmin, VendorMessageAdmin
 
 __all__ = [
     "BootAdmin",
@@ -43,8 +45,11 @@ __all__ = [
     "LogRequestAdmin",
     "MeterValueAdmin",
     "OcppMessageAdmin",
+    "RefusedIdTagAdmin",
     "ReservationAdmin",
     "RootCertificateAdmin",
     "SecurityEventAdmin",
     "TransactionAdmin",
+    "VendorExtensionAdmin",
+    "VendorMessageAdmin",
 ]

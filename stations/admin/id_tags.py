@@ -17,6 +17,8 @@ from unfold.decorators import display
 from unfold.widgets import UnfoldAdminTextInputWidget
 
 from stations.models import IdTag
+from stations.models.id_tag import validate_id_tag
+from stations.refused_id_tags import set_aliases, taken
 from tenants.admin.people import SitesField
 from tenants.admin.scoped import TenantModelAdmin
 from tenants.display import DASH, badge, moment
@@ -42,6 +44,12 @@ class WordsField(forms.CharField):
 
 class IdTagForm(forms.ModelForm):
     groups = WordsField(required=False, help_text="Names with commas between them, for example for local lists.")
+    other_names = WordsField(
+        required=False,
+        label="Aliases",
+        help_text="Other cards of the same driver, or the same card in other words, with commas between them: they "
+        "authorise as this tag does.",
+    )
     limited_to_sites = SitesField("Where the tag is accepted. None chosen means everywhere.")
 
     class Meta:
@@ -55,12 +63,25 @@ class IdTagForm(forms.ModelForm):
         super().__init__(*args, **kwargs)
         if self.instance.pk is not None and "limited_to_sites" in self.fields:
             self.initial["limited_to_sites"] = list(self.instance.sites.all())
+            self.initial["other_names"] = [alias.alias for alias in self.instance.aliases.all()]
 
     def clean_id_tag(self) -> str:
         id_tag = str(self.cleaned_data["id_tag"])
         if IdTag.objects.filter(key=id_tag.upper()).exclude(pk=self.instance.pk).exists():
             raise ValidationError("There is such an id tag already; capital and small letters are the same.")
+        if taken(id_tag, by_other_than=self.instance):
+            raise ValidationError("There is an id tag of which this is an alias.")
         return id_tag
+
+    def clean_other_names(self) -> list[str]:
+        names: list[str] = self.cleaned_data["other_names"]
+        for name in names:
+            validate_id_tag(name)
+            if name.upper() == str(self.cleaned_data.get("id_tag", "")).upper():
+                raise ValidationError("An id tag is no alias of itself.")
+            if taken(name, by_other_than=self.instance):
+                raise ValidationError(f"{name} is an id tag, or an alias of another, already.")
+        return names
 
 
 class AcceptanceFilter(admin.SimpleListFilter):
@@ -85,23 +106,34 @@ class AcceptanceFilter(admin.SimpleListFilter):
 @admin.register(IdTag)
 class IdTagAdmin(TenantModelAdmin):
     form = IdTagForm
-    list_display = ("id_tag", "state", "driver", "parent_id_tag", "expiry", "site_names", "at_once", "description")
+    list_display = (
+        "id_tag",
+        "alias_names",
+        "state",
+        "driver",
+        "parent_id_tag",
+        "expiry",
+        "site_names",
+        "at_once",
+        "description",
+    )
     list_filter = (AcceptanceFilter,)
-    search_fields = ("id_tag", "driver", "description", "parent_id_tag")
-    search_help_text = "Id tag, driver, description, parent"
+    search_fields = ("id_tag", "driver", "description", "parent_id_tag", "aliases__alias")
+    search_help_text = "Id tag or alias, driver, description, parent"
     actions = ("block", "unblock")
-    readonly_fields = ("site_names", "transactions_link")
+    readonly_fields = ("site_names", "alias_names", "transactions_link")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        return super().get_queryset(request).prefetch_related("sites")
+        return super().get_queryset(request).prefetch_related("sites", "aliases")
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         edits = self.has_add_permission(request) if obj is None else self.has_change_permission(request, obj)
         sites = "limited_to_sites" if edits else "site_names"
+        names = "other_names" if edits else "alias_names"
         limits = ("blocked", "expiry_date", sites, "max_active_transactions")
         seen = () if obj is None else ("transactions_link",)
         return [
-            (None, {"fields": ("id_tag", "driver", "description", "parent_id_tag", "groups")}),
+            (None, {"fields": ("id_tag", names, "driver", "description", "parent_id_tag", "groups")}),
             ("Limits", {"fields": limits}),
             *([("Use", {"fields": seen})] if seen else []),
         ]
@@ -109,6 +141,7 @@ class IdTagAdmin(TenantModelAdmin):
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
         super().save_related(request, form, formsets, change)
         form.instance.sites.set(form.cleaned_data["limited_to_sites"])
+        set_aliases(form.instance, form.cleaned_data["other_names"])
 
     @display(description="State", ordering="blocked")
     def state(self, tag: IdTag) -> Any:
@@ -125,6 +158,10 @@ class IdTagAdmin(TenantModelAdmin):
     @display(description="Sites")
     def site_names(self, tag: IdTag) -> str:
         return ", ".join(site.name for site in tag.sites.all()) or "every site"
+
+    @display(description="Aliases")
+    def alias_names(self, tag: IdTag) -> str:
+        return ", ".join(alias.alias for alias in tag.aliases.all()) or DASH
 
     @display(description="At once", ordering="max_active_transactions")
     def at_once(self, tag: IdTag) -> str:

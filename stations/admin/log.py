@@ -19,7 +19,7 @@ from stations.admin.filters import (
     charge_points_called,
 )
 from stations.admin.readings import summary
-from stations.display import CONNECTOR_VARIANTS, charge_point_link, energy, power
+from stations.display import charge_point_link, energy, power, status_badge
 from stations.handshake import REFUSALS
 from stations.models import Boot, ConnectionAttempt, ConnectorStatus, MeterValue, OcppMessage
 from stations.models.charge_point import SecurityProfile
@@ -217,7 +217,7 @@ class ConnectorStatusAdmin(StationLogAdmin):
 
     @display(description="Status")
     def status_shown(self, row: ConnectorStatus) -> SafeString:
-        return badge(row.status, CONNECTOR_VARIANTS.get(row.status, "plain"))
+        return status_badge(row)
 
     @display(description="Info")
     def info_shown(self, row: ConnectorStatus) -> str:

@@ -17,6 +17,7 @@ from stations.admin.reservations import reservations_panel
 from stations.admin.response_times import response_times
 from stations.admin.security_events import security_panel
 from stations.admin.smart_charging import charging_profiles
+from stations.admin.vendor_messages import vendor_messages_of
 from stations.models import (
     Boot,
     ChargePoint,
@@ -104,7 +105,11 @@ def configuration(charge_point: ChargePoint) -> dict[str, Any]:
 
 
 def messages(charge_point: ChargePoint) -> dict[str, Any]:
-    return {"rows": OcppMessage.objects.filter(charge_point=charge_point).order_by("-id")[:SHOWN_MESSAGES]}
+    """The newest frames, and what the vendor says in its own words."""
+    return {
+        "rows": OcppMessage.objects.filter(charge_point=charge_point).order_by("-id")[:SHOWN_MESSAGES],
+        "vendor_messages": vendor_messages_of(charge_point),
+    }
 
 
 def connection(charge_point: ChargePoint) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from stations.api.filters import MAX_INT32, boolean
 from stations.api.values import sites_named
 from stations.models import IdTag, IdTagSite
 from stations.models.id_tag import validate_id_tag
+from stations.refused_id_tags import NameTaken, is_alias, set_aliases
 from tenants.api.fields import Boolean, Instant, Integer, Slugs, Text
 from tenants.api.many import list_of, put_many, results_of
 from tenants.api.problems import Problem, bad_request
@@ -56,6 +57,12 @@ class IdTagWrite(StrictSerializer):
         max_length=MAX_ID_TAG, required=False, default="", allow_blank=True, allow_null=True, help_text="Its group."
     )
     groups = serializers.ListField(child=Text(max_length=100), required=False, default=list, max_length=100)
+    aliases = serializers.ListField(
+        child=Text(max_length=MAX_ID_TAG),
+        required=False,
+        max_length=100,
+        help_text="Other names of it, which authorise as it does. Left out: they stay as they are.",
+    )
     sites = Slugs(required=False, default=list, help_text="Where it may charge; empty means everywhere.")
     expiry_date = Instant(required=False, default=None, allow_null=True)
     max_active_transactions = Integer(min_value=1, max_value=MAX_INT32, required=False, default=None, allow_null=True)
@@ -84,30 +91,40 @@ class IdTagWrite(StrictSerializer):
     def validate_groups(self, groups: list[str]) -> list[str]:
         return list(dict.fromkeys(groups))
 
+    def validate_aliases(self, aliases: list[str]) -> list[str]:
+        for alias in aliases:
+            validate_id_tag(alias)
+        return aliases
+
     def validate_sites(self, slugs: list[str]) -> list[Site]:
         return sites_named(self.context["view"], slugs)
 
 
 def id_tag_json(row: IdTag) -> dict[str, Any]:
-    """The resource; `row` has its sites prefetched."""
+    """The resource; `row` has its sites and aliases prefetched."""
     data: dict[str, Any] = {"id_tag": row.id_tag, "status": "Blocked" if row.blocked else "Accepted"}
     data |= {name: getattr(row, name) for name in (*WRITABLE, "created_at", "updated_at")}
     data["parent_id_tag"] = row.parent_id_tag or None
     data["sites"] = sorted(site.slug for site in row.sites.all())
+    data["aliases"] = [alias.alias for alias in row.aliases.all()]
     return data
 
 
 def tag_of(row: IdTag) -> str:
     """The ETag."""
     facts = {name: getattr(row, name) for name in WRITABLE}
-    return entity_tag(facts | {"pk": row.pk, "sites": sorted(site.pk for site in row.sites.all())})
+    facts |= {"pk": row.pk, "sites": sorted(site.pk for site in row.sites.all())}
+    aliases = sorted(alias.key for alias in row.aliases.all())
+    return entity_tag(facts | ({"aliases": aliases} if aliases else {}))
 
 
-class _IdTags(TenantAPIView):
+class IdTagView(TenantAPIView):
+    """Id tags as the caller may see and change them."""
+
     tagged_object = True
 
     def rows(self) -> QuerySet[IdTag]:
-        rows = IdTag.objects.prefetch_related("sites")
+        rows = IdTag.objects.prefetch_related("sites", "aliases")
         sites = self.site_ids()
         if sites is None:
             return rows
@@ -116,7 +133,7 @@ class _IdTags(TenantAPIView):
         return rows.filter(Q(pk__in=here) | ~Q(pk__in=anywhere))
 
     def answer(self, row: IdTag, status: int = 200) -> Response:
-        row = IdTag.objects.prefetch_related("sites").get(pk=row.pk)
+        row = IdTag.objects.prefetch_related("sites", "aliases").get(pk=row.pk)
         return Response(id_tag_json(row), status=status, headers={"ETag": tag_of(row)})
 
     def check_sites(self, row: IdTag) -> None:
@@ -129,8 +146,10 @@ class _IdTags(TenantAPIView):
             raise Problem(403, "site_not_allowed", "The id tag may charge at sites other than yours.")
 
     def write(self, row: IdTag, values: dict[str, Any]) -> None:
-        sites = values.pop("sites", None)
+        sites, aliases = values.pop("sites", None), values.pop("aliases", None)
         created = row.pk is None
+        if created and is_alias(row.id_tag or values["id_tag"]):
+            raise Problem(409, "id_tag_taken", "There is an id tag of which this is an alias.")
         if not created:
             self.check_sites(row)
         if self.site_ids() is not None and (created or sites is not None) and not sites:
@@ -154,7 +173,20 @@ class _IdTags(TenantAPIView):
         sites_after = sorted(site.slug for site in sites or [])
         if sites is not None and sites_before != sites_after:
             changes["sites"] = [sites_before, sites_after]
+        if aliases is not None:
+            aliases_before, aliases_after = self.set_aliases(row, aliases)
+            if aliases_before != aliases_after:
+                changes["aliases"] = [aliases_before, aliases_after]
         self.audit("create" if created else "change", row, changes)
+
+    def set_aliases(self, row: IdTag, aliases: list[str]) -> tuple[list[str], list[str]]:
+        try:
+            with transaction.atomic():
+                return set_aliases(row, aliases)
+        except NameTaken as error:
+            raise Problem(409, "alias_taken", f"{error} is an id tag, or an alias of another, already.") from None
+        except ValidationError as error:
+            raise bad_request("/aliases", error.messages[0], error.code or "invalid") from None
 
     def locked(self) -> QuerySet[IdTag]:
         return self.rows().select_for_update(of=("self",))
@@ -179,7 +211,7 @@ class _IdTags(TenantAPIView):
         return values
 
 
-class IdTagList(_IdTags):
+class IdTagList(IdTagView):
     list_methods = frozenset({"PUT"})
     query_parameters = frozenset({"blocked", "parent_id_tag"})
     paginated = True
@@ -223,12 +255,12 @@ class IdTagList(_IdTags):
         def put(id_tag: str, data: dict[str, Any]) -> tuple[dict[str, Any], bool]:
             row = self.locked().filter(key=id_tag.upper()).first()
             written = self.replace(row, id_tag, data)
-            return id_tag_json(IdTag.objects.prefetch_related("sites").get(pk=written.pk)), row is None
+            return id_tag_json(IdTag.objects.prefetch_related("sites", "aliases").get(pk=written.pk)), row is None
 
         return put_many(self, "id_tag", str.upper, put)
 
 
-class IdTagDetail(_IdTags):
+class IdTagDetail(IdTagView):
     @extend_schema(operation_id="id_tags_read", summary="One id tag", responses={200: schemas.ID_TAG})
     def get(self, request: Request, id_tag: str) -> Response:
         return self.answer(self._found(self.rows(), id_tag))

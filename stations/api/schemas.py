@@ -6,6 +6,7 @@ from typing import Any
 
 from drf_spectacular.utils import OpenApiParameter
 
+from stations.id_tag_spellings import SENTENCES
 from stations.models.certificate import (
     EXPIRED,
     AuthorityKind,
@@ -17,6 +18,7 @@ from stations.models.certificate import (
 from stations.models.charge_point import RegistrationStatus
 from stations.models.command import CommandStatus
 from stations.models.message import MessageType
+from stations.models.refused_id_tag import Refusal
 from stations.models.reservation import EndReason, ReservationStatus
 from tenants.api.schema import component, obj, page_of
 
@@ -160,6 +162,7 @@ METER_VALUE = component("MeterValue", obj(
 ID_TAG = component("IdTag", obj(
     id_tag=TEXT, status=enum("Accepted", "Blocked"), blocked=BOOLEAN, description=TEXT, driver=TEXT,
     parent_id_tag=TEXT_OR_NULL, groups=array(TEXT),
+    aliases=described(array(TEXT), "Other names of it, which authorise as it does."),
     sites=described(array(TEXT), "Slugs of the sites where it may charge; empty means everywhere."),
     expiry_date=TIME_OR_NULL, max_active_transactions=INTEGER_OR_NULL, created_at=TIME, updated_at=TIME,
 ))  # fmt: skip
@@ -356,6 +359,30 @@ SECURITY_EVENT = component("SecurityEvent", obj(
     address=TEXT,
     times=described(INTEGER, "Of ours: how often the like of it happened within the minute."),
     last_at=TIME, acknowledged_at=TIME_OR_NULL, acknowledged_by=TEXT,
+))  # fmt: skip
+REFUSED_ID_TAG = component("RefusedIdTag", obj(
+    id=INTEGER,
+    id_tag=described(TEXT, "As it was presented last."),
+    charge_point=TEXT,
+    status=described(TEXT, "What the charge point was answered."),
+    reason=enum(*Refusal.values),
+    action=described(TEXT, "The message it came in last."),
+    times=INTEGER, first_at=TIME, last_at=TIME,
+    near=described(
+        array(obj(id_tag=TEXT, why=enum(*SENTENCES), text=TEXT)), "Registered id tags that it may be meant as."
+    ),
+))  # fmt: skip
+VENDOR_MESSAGE = component("VendorMessage", obj(
+    id=INTEGER, charge_point=TEXT, vendor_id=TEXT, message_id=TEXT,
+    data=described(TEXT_OR_NULL, "As sent; what was no text is its JSON."),
+    status=described(TEXT, "What the charge point was answered."),
+    response=described(TEXT_OR_NULL, "The data of that answer."),
+    received_at=TIME,
+))  # fmt: skip
+VENDOR_EXTENSION = component("VendorExtension", obj(
+    id=INTEGER, vendor_id=TEXT, description=TEXT,
+    message_ids=described(array(TEXT), "The only messageIds that are known; empty means all."),
+    enabled=BOOLEAN, created_at=TIME, updated_at=TIME,
 ))  # fmt: skip
 ACKNOWLEDGED = component("Acknowledged", obj(acknowledged=described(INTEGER, "How many alerts.")))
 

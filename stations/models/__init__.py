@@ -16,7 +16,7 @@ from stations.models.connection import ConnectionAttempt, ServerProcess
 from stations.models.connector import Connector, ConnectorStatus
 from stations.models.file_exchange import FileUrl, UploadedFile
 from stations.models.firmware import DiagnosticsStatus, FirmwareImage, FirmwareStatus, FirmwareUpdate, LogRequest
-from stations.models.id_tag import IdTag, IdTagSite
+from stations.models.id_tag import IdTag, IdTagAlias, IdTagSite
 from stations.models.local_auth_list import (
     LocalAuthList,
     LocalAuthListEntry,
@@ -26,10 +26,12 @@ from stations.models.local_auth_list import (
 from stations.models.message import OcppMessage
 from stations.models.meter_value import MeterValue
 from stations.models.password_change import PasswordChange
+from stations.models.refused_id_tag import RefusedIdTag
 from stations.models.request_number import RequestNumber
 from stations.models.reservation import Reservation, ReservationNumber
 from stations.models.security_event import SecurityEvent
 from stations.models.transaction import Transaction
+from stations.models.vendor_message import VendorExtension, VendorMessage
 
 __all__ = [
     "Boot",
@@ -51,6 +53,7 @@ __all__ = [
     "FirmwareStatus",
     "FirmwareUpdate",
     "IdTag",
+    "IdTagAlias",
     "IdTagSite",
     "InstalledCertificate",
     "InstalledProfile",
@@ -61,6 +64,7 @@ __all__ = [
     "LogRequest",
     "MeterValue",
     "OcppMessage",
+    "RefusedIdTag",
     "RequestNumber",
     "PasswordChange",
     "Reservation",
@@ -70,4 +74,6 @@ __all__ = [
     "ServerProcess",
     "Transaction",
     "UploadedFile",
+    "VendorExtension",
+    "VendorMessage",
 ]

@@ -7,6 +7,7 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.db import models
 
+from stations.id_tag_spellings import alike
 from tenants.scoped import TenantModel
 
 
@@ -24,6 +25,8 @@ class IdTag(TenantModel):
     id_tag = models.CharField(max_length=20, validators=[validate_id_tag])
     # Upper case may be longer than what it was made of: "ß" becomes "SS".
     key = models.CharField(max_length=60, editable=False)
+    # What other spellings of it have in common (stations/id_tag_spellings.py).
+    alike = models.CharField(max_length=60, blank=True, editable=False)
     description = models.CharField(max_length=200, blank=True)
     driver = models.CharField(max_length=200, blank=True, help_text="Whose it is: a name or your own customer number.")
     parent_id_tag = models.CharField(max_length=20, blank=True)
@@ -42,15 +45,16 @@ class IdTag(TenantModel):
     class Meta(TenantModel.Meta):
         ordering = ["-id"]
         constraints = [models.UniqueConstraint(fields=["tenant", "key"], name="id_tag_per_tenant")]
+        indexes = [models.Index(fields=["tenant", "alike"], name="id_tag_alike")]
 
     def __str__(self) -> str:
         return self.id_tag
 
     def save(self, *args: Any, **kwargs: Any) -> None:
-        self.key = self.id_tag.upper()
+        self.key, self.alike = self.id_tag.upper(), alike(self.id_tag)
         fields = kwargs.get("update_fields")
         if fields is not None and "id_tag" in fields:
-            kwargs["update_fields"] = {*fields, "key"}
+            kwargs["update_fields"] = {*fields, "key", "alike"}
         super().save(*args, **kwargs)
 
 
@@ -65,3 +69,24 @@ class IdTagSite(TenantModel):
 
     def __str__(self) -> str:
         return f"{self.id_tag_id} at {self.site_id}"
+
+
+class IdTagAlias(TenantModel):
+    """Another idTag of the same driver, or the same card in other words: it authorises as its tag does."""
+
+    id_tag = models.ForeignKey(IdTag, on_delete=models.CASCADE, related_name="aliases")
+    alias = models.CharField(max_length=20, validators=[validate_id_tag])
+    key = models.CharField(max_length=60, editable=False)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta(TenantModel.Meta):
+        ordering = ["id"]
+        verbose_name_plural = "id tag aliases"
+        constraints = [models.UniqueConstraint(fields=["tenant", "key"], name="id_tag_alias_per_tenant")]
+
+    def __str__(self) -> str:
+        return self.alias
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        self.key = self.alias.upper()
+        super().save(*args, **kwargs)

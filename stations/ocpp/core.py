@@ -24,6 +24,7 @@ from stations.masking import is_secret_key
 from stations.models import Boot, ChargePoint, Command, ConfigurationKey, Connector, Reservation
 from stations.models.charge_point import BOOT_TEXTS
 from stations.models.reservation import ENDING_STATUSES
+from stations.ocpp import data_transfers
 from stations.ocpp.security import credentials as security_keys
 
 INT32_MAX = 2**31 - 1
@@ -59,7 +60,7 @@ def authorize(charge_point: ChargePoint, req: call.Authorize, now: datetime) -> 
     Source: OCPP 1.6 ed. 2, 4.2, 6.1, 6.2.
     """
     return call_result.Authorize(
-        id_tag_info=authorization.authorize(charge_point, req.id_tag, now).id_tag_info(charge_point)
+        id_tag_info=authorization.presented(charge_point, req.id_tag, "Authorize", now).id_tag_info(charge_point)
     )
 
 
@@ -98,11 +99,12 @@ def boot_notification(
 
 
 def data_transfer(charge_point: ChargePoint, req: call.DataTransfer, now: datetime) -> call_result.DataTransfer:
-    """Answer DataTransfer.req: no vendor has an extension here, so the vendor is unknown and no data go back.
+    """Answer DataTransfer.req by the table of vendors' messages, stations/ocpp/data_transfers.py.
 
+    A vendor that nobody has switched on is unknown, and no data go back.
     Source: OCPP 1.6 ed. 2, 4.3, 6.13, 6.14.
     """
-    return call_result.DataTransfer(status="UnknownVendorId")
+    return data_transfers.answer(charge_point, req, now)
 
 
 def heartbeat(charge_point: ChargePoint, req: call.Heartbeat, now: datetime) -> call_result.Heartbeat:

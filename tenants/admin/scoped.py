@@ -223,7 +223,7 @@ class LogAdmin(ReadOnlyAdmin):
     paginator = InfinitePaginator
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
-    ordering = ("-id",)
+    ordering: tuple[str, ...] = ("-id",)
     sortable_by = ()
     # A row costs the server most of a millisecond, whatever the table holds.
     list_per_page = 50

@@ -40,6 +40,7 @@ class TenantAdmin(TenantModelAdmin):
                     "allow_security_profile_1",
                     "allow_weak_passwords",
                     "concurrent_tx_enabled",
+                    "autocharge_enabled",
                     "heartbeat_interval_seconds",
                     "pending_interval_seconds",
                 )

@@ -53,6 +53,10 @@ class Tenant(models.Model):
     concurrent_tx_enabled = models.BooleanField(
         default=False, help_text="Answer ConcurrentTx when an idTag starts while another transaction of it runs."
     )
+    autocharge_enabled = models.BooleanField(
+        default=False,
+        help_text="A vehicle's MAC address authorises like the id tag registered for it, in whatever spelling.",
+    )
     heartbeat_interval_seconds = models.PositiveIntegerField(default=300, validators=[MinValueValidator(1)])
     pending_interval_seconds = models.PositiveIntegerField(
         default=60,

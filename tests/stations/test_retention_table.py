@@ -58,7 +58,7 @@ class TestTable:
         rule = RETENTION[label]
         model = apps.get_model(label) if "_" not in label else None
         match rule:
-            case ByAge(days, columns, _, measured):
+            case ByAge(days, columns, measured=measured):
                 assert model is not None
                 assert hasattr(Tenant(), days)
                 for column in (*columns, *([measured] if measured else [])):

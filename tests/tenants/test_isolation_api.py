@@ -40,11 +40,14 @@ from stations.models import (
     LogRequest,
     MeterValue,
     OcppMessage,
+    RefusedIdTag,
     Reservation,
     RootCertificate,
     SecurityEvent,
     Transaction,
     UploadedFile,
+    VendorExtension,
+    VendorMessage,
 )
 from tenants.models import ApiKey, AuditEntry, IdempotencyRecord, Site
 from tenants.scope import current_scope, platform_scope, tenant_scope
@@ -75,6 +78,7 @@ OBJECTS: dict[str, dict[str, Any]] = {
     "charge-points/<path:identity>/configuration/": {},
     "charge-points/<path:identity>/connection-attempts/": {},
     "charge-points/<path:identity>/connectors/": {},
+    "charge-points/<path:identity>/data-transfers/": {},
     "charge-points/<path:identity>/installed-profiles/": {},
     "charge-points/<path:identity>/messages/": {},
     "charge-points/<path:identity>/password/": {"POST": {}},
@@ -89,6 +93,9 @@ OBJECTS: dict[str, dict[str, Any]] = {
     "id-tags/<path:id_tag>/": {"PUT": None, "PATCH": {"description": "b was here"}},
     "logs/<int:pk>/": {},
     "logs/<int:pk>/file/": {},
+    "refused-id-tags/<int:pk>/": {},
+    "refused-id-tags/<int:pk>/add/": {"POST": {}},
+    "refused-id-tags/<int:pk>/alias/": {"POST": {"id_tag": "SAME"}},
     "reservations/<int:pk>/": {},
     "security-events/<int:pk>/": {},
     "security-events/<int:pk>/acknowledge/": {"POST": {}},
@@ -99,6 +106,7 @@ OBJECTS: dict[str, dict[str, Any]] = {
     "transactions/<int:pk>/close/": {"POST": {}},
     "transactions/<int:pk>/meter-values/": {},
     "sites/<str:slug>/": {"PUT": None, "PATCH": {"name": "b was here"}},
+    "vendor-extensions/<int:pk>/": {"PATCH": {"description": "b was here"}},
     "api-keys/<int:pk>/": {},
 }
 LISTS = (
@@ -106,6 +114,7 @@ LISTS = (
     "local-auth-lists/", "diagnostics/", "logs/", "security-events/", "security-events/acknowledge/",
     "firmware-images/", "firmware-updates/",
     "charge-points/", "charging-profiles/", "commands/", "commands/bulk/", "connection-attempts/", "id-tags/",
+    "data-transfers/", "refused-id-tags/", "vendor-extensions/",
     "reservations/", "transactions/", "sites/", "api-keys/", "tariffs/", "tariffs/preview/",
 )  # fmt: skip
 ONLY_POST = ("tariffs/preview/", "commands/bulk/", "security-events/acknowledge/")
@@ -214,8 +223,17 @@ class Side:
             )
             tariff = Tariff.objects.create(code=f"only-{tenant.slug}")
             TariffVersion.objects.create(tariff=tariff, number=1, name=self.mark, data=PRICES)
+            refused = RefusedIdTag.objects.create(
+                charge_point=alone, id_tag="CARD", key="CARD", status="Invalid", reason="unknown", action=self.mark,
+                times=1, first_at=NOW, last_at=NOW,
+            )  # fmt: skip
+            extension = VendorExtension.objects.create(vendor_id="com.same", description=self.mark)
+            VendorMessage.objects.create(
+                charge_point=alone, vendor_id="com.same", data=self.mark, status="Accepted", received_at=NOW
+            )
         self.names = {
             "tariffs": tariff.code,
+            "refused-id-tags": refused.pk, "vendor-extensions": extension.pk,
             "certificate-authorities": authority.pk, "certificate-requests": waiting.pk, "certificates": certificate.pk,
             "root-certificates": root.pk,
             "local-auth-lists": alone.identity, "diagnostics": request.pk, "firmware-images": image.pk,

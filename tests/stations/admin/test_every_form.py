@@ -35,6 +35,7 @@ from stations.models import (
     RootCertificate,
     SecurityEvent,
     Transaction,
+    VendorExtension,
 )
 from tenants.models import ApiKey, Guessing, Membership, Site, Tenant
 from tenants.scope import platform_scope, tenant_scope
@@ -79,6 +80,7 @@ CHANGED: dict[type[models.Model], dict[str, Any]] = {
     Tenant: {"name": "Somebody's"},
     Transaction: {"stopped_at": NOW},
     User: {"first_name": "Somebody's"},
+    VendorExtension: {"description": "Somebody's"},
 }
 
 
@@ -139,6 +141,7 @@ FILLED: dict[str, dict[str, Any]] = {
     "stations_firmwareimage_add": {"name": "Fresh", "file": an_image},
     "stations_idtag_add": {"id_tag": "FRESH"},
     "stations_rootcertificate_add": {"name": "Fresh", "certificate": a_root},
+    "stations_vendorextension_add": {"vendor_id": "org.fresh"},
     "tenants_membership_add": {"person": "second"},
     "tenants_site_add": {"name": "Fresh", "slug": "fresh"},
     "tenants_apikey_add": {"name": "Fresh"},

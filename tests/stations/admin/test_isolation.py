@@ -31,10 +31,13 @@ from stations.models import (
     LogRequest,
     MeterValue,
     OcppMessage,
+    RefusedIdTag,
     Reservation,
     RootCertificate,
     SecurityEvent,
     Transaction,
+    VendorExtension,
+    VendorMessage,
 )
 from stations.models.message import MessageType
 from tenants.models import ApiKey, AuditEntry, JobRun, Membership, Site, Tenant
@@ -110,6 +113,10 @@ ROWS: dict[type[models.Model], Callable[[Tenant], models.Model]] = {
         charge_point=new_charge_point(), incoming=True, message_type=MessageType.CALL, action=MARK, payload="{}",
         received_at=NOW,
     ),
+    RefusedIdTag: lambda tenant: RefusedIdTag.objects.create(
+        charge_point=new_charge_point(), id_tag=MARK, key=MARK, status="Invalid", reason="unknown", action="Authorize",
+        times=1, first_at=NOW, last_at=NOW,
+    ),
     Reservation: lambda tenant: Reservation.objects.create(
         charge_point=new_charge_point(), reservation_id=1, connector_id=1, id_tag=MARK, id_tag_key=MARK,
         expiry_date=NOW, requested_by=MARK, requested_at=NOW,
@@ -124,6 +131,10 @@ ROWS: dict[type[models.Model], Callable[[Tenant], models.Model]] = {
     Site: lambda tenant: Site.objects.create(name=MARK, slug="secret"),
     Tenant: lambda tenant: tenant,
     Transaction: lambda tenant: a_transaction(),
+    VendorExtension: lambda tenant: VendorExtension.objects.create(vendor_id=MARK),
+    VendorMessage: lambda tenant: VendorMessage.objects.create(
+        charge_point=new_charge_point(), vendor_id=MARK, status="Accepted", received_at=NOW
+    ),
 }  # fmt: skip
 # Registered, but of the platform: tests/tenants/test_admin.py.
 PLATFORM = {"auth.user", "tenants.guessing"}

@@ -127,7 +127,7 @@ class TestIdTags:
             return len(captured)
 
         _, few, more = queries(1, "A"), queries(10, "B"), queries(60, "C")
-        assert more - few == 50 * 10
+        assert more - few == 50 * 12
 
 
 def test_an_answer_401_names_the_scheme(a: Owner) -> None:

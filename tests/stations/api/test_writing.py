@@ -303,12 +303,12 @@ class TestClose:
     ("path", "queries"),
     [
         # Key, sites the caller is limited to, the rows; what is fetched beside them: connectors, transactions and open
-        # changes of the password of charge points, sites of id tags and keys, the charge point in the path and what
-        # runs at its connectors.
+        # changes of the password of charge points, sites and aliases of id tags, sites of keys, the charge point in the
+        # path and what runs at its connectors.
         ("charge-points/", 6), ("charge-points/SAME/", 7), ("charge-points/SAME/connectors/", 5),
         ("charge-points/SAME/configuration/", 4), ("charge-points/SAME/commands/", 4),
         ("charge-points/SAME/messages/", 4), ("charge-points/SAME/connection-attempts/", 4), ("commands/", 3),
-        ("connection-attempts/", 3), ("id-tags/", 4), ("transactions/", 3), ("sites/", 3), ("api-keys/", 4),
+        ("connection-attempts/", 3), ("id-tags/", 5), ("transactions/", 3), ("sites/", 3), ("api-keys/", 4),
     ],
 )  # fmt: skip
 def test_number_of_queries(a: Owner, path: str, queries: int, django_assert_num_queries: Any) -> None:

@@ -211,7 +211,7 @@ class TestPages:
         with tenant_scope(a.tenant):
             IdTag.objects.bulk_create([IdTag(id_tag=f"T{number}", key=f"T{number}") for number in range(60)])
         link = a.api("GET", "id-tags/").json()["next"].split("/api/v1/")[1]
-        with django_assert_num_queries(4) as queries:
+        with django_assert_num_queries(5) as queries:
             a.api("GET", link)
         statements = " ".join(query["sql"] for query in queries.captured_queries)
         assert "COUNT(" not in statements
