@@ -14,7 +14,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from datetime import datetime
+from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 from django.db.models import Model
@@ -23,6 +24,7 @@ from stations import lane_sql
 from stations.bulk import insert_rows, update_rows
 from stations.effects import Effects
 from stations.id_tag_spellings import alike, mac_of
+from stations.lane_sql import Owner
 from stations.models import (
     Boot,
     ChargePoint,
@@ -34,12 +36,11 @@ from stations.models import (
     OcppMessage,
     RefusedIdTag,
     SecurityEvent,
-    Transaction,
     VendorExtension,
     VendorMessage,
 )
 from stations.open_commands import OpenCommands
-from stations.transaction_rows import TransactionRows
+from stations.transaction_rows import LastReading, TransactionRows
 from tenants.models import Tenant
 from tenants.scope import current_tenant_id
 
@@ -50,8 +51,8 @@ MESSAGE_COLUMNS = (
     "latency_ms", "error",
 )  # fmt: skip
 METER_VALUE_COLUMNS = (
-    "tenant_id", "charge_point_id", "connector_id", "transaction_id", "transaction_ref", "timestamp", "received_at",
-    "energy_wh", "power_w", "soc_percent", "sampled_value", "digest",
+    "tenant_id", "charge_point_id", "connector_id", "transaction_id", "transaction_ref", "matched_by", "timestamp",
+    "received_at", "energy_wh", "power_w", "soc_percent", "sampled_value", "digest",
 )  # fmt: skip
 STATUS_COLUMNS = (
     "tenant_id", "charge_point_id", "connector_id", "status", "error_code", "info", "vendor_id", "vendor_error_code",
@@ -118,13 +119,16 @@ class Batch:
         self._id_tags: dict[str, IdTag | None] = {}
         self._autocharge: bool | None = None
         self._extensions: dict[str, VendorExtension] | None = None
-        self._owners: dict[int, int | None] = {}
+        self._owners: dict[int, Owner | None] = {}
         self._connectors: dict[int, dict[int, Connector]] = {}
         self._changed_connectors: dict[tuple[int, int], Connector] = {}
         self._configuration: dict[tuple[int, str], ConfigurationKey] = {}
         self._departures: dict[int, tuple[Any, ...]] = {}
         self._meter_values: list[tuple[Any, ...]] = []
         self._metered: set[int | None] = set()
+        # Of each transaction the newest row with an energy, whether or not it is written already.
+        self._latest: dict[int | None, tuple[Any, ...]] = {}
+        self._stop_tolerance: timedelta | None = None
         self._statuses: list[tuple[Any, ...]] = []
         self._boots: list[tuple[Any, ...]] = []
         self._updates: dict[tuple[type[Model], tuple[str, ...]], dict[int, Model]] = {}
@@ -171,24 +175,45 @@ class Batch:
             self._extensions = {row.key: row for row in VendorExtension.objects.filter(enabled=True)}
         return self._extensions.get(vendor_id.upper())
 
-    def put_owners(self, ids: Iterable[int], owners: Mapping[int, int]) -> None:
+    def put_owners(self, ids: Iterable[int], owners: Mapping[int, Owner]) -> None:
         """Learn whose these transactions are from a look-up made already; what is missing does not exist."""
         self._owners |= dict.fromkeys(ids) | dict(owners)
 
-    def owns_transaction(self, charge_point_id: int, transaction_id: int) -> bool:
-        """Whether the transaction of this id is one of this charge point."""
+    def owner(self, transaction_id: int) -> Owner | None:
+        """Whose the transaction of this id is, as it is now; None when there is none."""
         tx = self.transactions.known(transaction_id)
         if tx is not None:
-            return tx.charge_point_id == charge_point_id
+            return Owner(tx.charge_point_id, tx.connector_id, tx.started_at, tx.stopped_at)
         if transaction_id not in self._owners:
-            found = Transaction.objects.filter(pk=transaction_id).values_list("charge_point_id", flat=True)
-            self._owners[transaction_id] = found.first()
-        return self._owners[transaction_id] == charge_point_id
+            self.put_owners([transaction_id], lane_sql.look_up(self.tenant_id, transaction_ids=[transaction_id]).owners)
+        return self._owners[transaction_id]
+
+    def last_reading(self, transaction_id: int) -> LastReading | None:
+        """The newest reading of the transaction's energy register, by arrival; None without one."""
+        row = self._latest.get(transaction_id)
+        if row is None:
+            return self.transactions.last_reading(transaction_id)
+        values = dict(zip(METER_VALUE_COLUMNS, row, strict=True))
+        return LastReading(values["timestamp"], Decimal(values["energy_wh"]), not values["matched_by"])
+
+    @property
+    def stop_tolerance(self) -> timedelta:
+        """How far the times of a stop and of its repetition may be apart at this tenant."""
+        if self._stop_tolerance is None:
+            seconds = Tenant.objects.values_list("stop_tolerance_seconds", flat=True).get(pk=self.tenant_id)
+            self._stop_tolerance = timedelta(seconds=seconds)
+        return self._stop_tolerance
 
     def connector(self, charge_point_id: int, connector_id: int) -> Connector | None:
         if charge_point_id not in self._connectors:
             self.put_connectors(lane_sql.look_up(self.tenant_id, connectors_of=[charge_point_id]).connectors)
         return self._connectors[charge_point_id].get(connector_id)
+
+    def only_connector(self, charge_point_id: int) -> int:
+        """The number of the charge point's connector if it has one; 0 when it has several, or none is known."""
+        self.connector(charge_point_id, 0)
+        numbers = [number for number in self._connectors[charge_point_id] if number > 0]
+        return numbers[0] if len(numbers) == 1 else 0
 
     def put_connectors(self, connectors: Mapping[int, dict[int, Connector]]) -> None:
         """Learn all connectors of these charge points from a look-up made already."""
@@ -197,8 +222,11 @@ class Batch:
     # --- written at the end ------------------------------------------------------------------------------------------
     def add_meter_value(self, *values: Any) -> None:
         """One row in the order of METER_VALUE_COLUMNS after tenant_id."""
-        self._meter_values.append((self.tenant_id, *values))
+        row = (self.tenant_id, *values)
+        self._meter_values.append(row)
         self._metered.add(values[2])
+        if values[7] is not None:
+            self._latest[values[2]] = row
 
     def add_message(self, *values: Any) -> None:
         """One row in the order of MESSAGE_COLUMNS after tenant_id."""

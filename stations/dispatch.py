@@ -310,6 +310,7 @@ def _look_ahead(batch: Batch, items: list[Item]) -> dict[int, ChargePoint]:
     stopped: set[int] = set()
     connectors: set[int] = set()
     asking: list[InboundCall] = []
+    naming: list[InboundCall] = []
     asks_tenant = False
     for item in items:
         if not isinstance(item, InboundCall):
@@ -321,10 +322,19 @@ def _look_ahead(batch: Batch, items: list[Item]) -> dict[int, ChargePoint]:
         asks_tenant |= item.action in ASKS_TENANT
         if item.action in core.LOOKS_AHEAD:
             asking.append(item)
-        if item.action in ("MeterValues", "StopTransaction"):
+        if item.action == "MeterValues":
             reference = item.req.transaction_id
             if reference is not None and 1 <= reference < 2**31:
-                (metered if item.action == "MeterValues" else stopped).add(reference)
+                metered.add(reference)
+                naming.append(item)
+            else:
+                asking.append(item)
+                if not item.req.connector_id:
+                    connectors.add(item.link.charge_point_id)
+        elif item.action == "StopTransaction":
+            reference = item.req.transaction_id
+            if reference is not None and 1 <= reference < 2**31:
+                stopped.add(reference)
         if item.action in ("Authorize", "StartTransaction", "StopTransaction") and item.req.id_tag:
             id_tags.add(str(item.req.id_tag))
         if item.action == "DataTransfer":
@@ -344,6 +354,10 @@ def _look_ahead(batch: Batch, items: list[Item]) -> dict[int, ChargePoint]:
             charge_point.tenant = tenant
     if stopped:
         batch.transactions.load(stopped)
+    for item in naming:
+        owner = owners.get(item.req.transaction_id)
+        if owner is None or owner.charge_point_id != item.link.charge_point_id:
+            asking.append(item)
     if asking:
         found = [(charge_points.get(call.link.charge_point_id), call.action, call.req) for call in asking]
         core.look_ahead(batch, [(row, action, req) for row, action, req in found if row is not None])

@@ -50,7 +50,12 @@ _CHARGE_POINTS = _Question(
     "plain",
     [index for index, name in enumerate(_NAMES) if name.endswith(("_at", "_until"))],
 )
-_OWNERS = _Question("SELECT id, charge_point_id FROM stations_transaction WHERE tenant_id = %s AND id", "plain")
+_OWNERS = _Question(
+    "SELECT id, charge_point_id, connector_id, started_at, stopped_at FROM stations_transaction"
+    " WHERE tenant_id = %s AND id",
+    "plain",
+    (3, 4),
+)
 _TAG_NAMES = ("id", "tenant_id", "key", "parent_id_tag", "expiry_date", "blocked", "max_active_transactions")
 _OF_TAG = f"{', '.join(f'tag.{name}' for name in _TAG_NAMES)}, allowed.site_id"
 _SITES = "LEFT JOIN stations_idtagsite AS allowed ON allowed.id_tag_id = tag.id"
@@ -95,17 +100,39 @@ _ASK_STARTS = Statement(
 _STARTS = "SELECT asked.key + 1, ({} ORDER BY id LIMIT 1), NULL FROM json_each(%s) AS asked".format(  # noqa: S608
     _STARTED.format(*(f"json_extract(asked.value, '$[{index}]')" for index in range(6)))
 )
+# The transaction that began last on a connector up to a time: an entry of the index by start.
+_BEGUN = """SELECT id FROM stations_transaction WHERE tenant_id = %s AND charge_point_id = {} AND connector_id = {}
+ AND started_at <= {} AND orphan_ref = '' AND duplicate_of IS NULL ORDER BY started_at DESC LIMIT 1"""
+_ASK_BEGUN = Statement(
+    "SELECT asked.number, known.id"  # noqa: S608
+    " FROM unnest(%s::bigint[], %s::integer[], %s::timestamptz[]) WITH ORDINALITY"
+    " AS asked(place, plug, moment, number) JOIN LATERAL ("
+    + _BEGUN.format("place", "plug", "moment")
+    + ") AS known ON true"
+)
+_BEGUN_IN_SQLITE = "SELECT asked.key + 1, ({}) FROM json_each(%s) AS asked".format(  # noqa: S608
+    _BEGUN.format(*(f"json_extract(asked.value, '$[{index}]')" for index in range(3)))
+)
+
+
+class Owner(NamedTuple):
+    """Whose a transaction is, and when and where it ran; `stopped_at` is None while it does."""
+
+    charge_point_id: int
+    connector_id: int
+    started_at: datetime
+    stopped_at: datetime | None
 
 
 class Found(NamedTuple):
     """What a look-up found, by id; what does not exist is left out.
 
-    `owners`: of each transaction the id of its charge point; `id_tags` by key; `connectors` of each charge point asked
+    `owners`: of each transaction whose it is; `id_tags` by key; `connectors` of each charge point asked
     about, by number.
     """
 
     charge_points: dict[int, ChargePoint]
-    owners: dict[int, int]
+    owners: dict[int, Owner]
     id_tags: dict[str, IdTag]
     connectors: dict[int, dict[int, Connector]]
 
@@ -161,7 +188,7 @@ def look_up(
         numbered[connector.charge_point_id][connector.connector_id] = connector
     return Found(
         {values[0]: _row_of(ChargePoint, _NAMES, values, alias) for values in charge_points},
-        dict(owners),
+        {values[0]: Owner(*values[1:]) for values in owners},
         tags,
         numbered,
     )
@@ -245,6 +272,21 @@ def look_up_starts(tenant_id: int, keys: Sequence[StartKey]) -> tuple[dict[Start
             rows = cursor.fetchall()
     known = {keys[number - 1]: row_id for number, row_id, _ in rows if row_id is not None}
     return known, {keys[number - 1]: new_id for number, _, new_id in rows if new_id is not None}
+
+
+def look_up_begun(tenant_id: int, asked: Sequence[tuple[int, int, datetime]]) -> dict[tuple[int, int, datetime], int]:
+    """Of each charge point, connector and time the id of the transaction that began there last up to then, if any."""
+    if connection.vendor == "postgresql":
+        database: Any = connection
+        kinds: tuple[Kind, ...] = ("plain", "plain", "time")
+        (rows,) = database.ask((_ASK_BEGUN, (*as_arrays(kinds, asked), str(tenant_id))))
+    else:
+        adapt = connection.ops.adapt_datetimefield_value
+        with connection.cursor() as cursor:
+            questions = [(place, plug, adapt(moment)) for place, plug, moment in asked]
+            cursor.execute(_BEGUN_IN_SQLITE, [tenant_id, orjson.dumps(questions).decode()])
+            rows = cursor.fetchall()
+    return {asked[number - 1]: row_id for number, row_id in rows if row_id is not None}
 
 
 def _row_of(model: type[Row], names: Sequence[str], values: Sequence[Any], alias: str) -> Row:

@@ -5,8 +5,8 @@ On the hot path: a MeterValues of ten samples has some ten microseconds here, so
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
@@ -31,34 +31,41 @@ PHASES = {"L1", "L2", "L3", "L1-N", "L2-N", "L3-N"}
 ENERGY_LIMIT = Decimal(10) ** 12
 MILLI = Decimal("0.001")
 NEVER = datetime.min.replace(tzinfo=UTC)
+OLDEST_CREDIBLE = datetime(2010, 1, 1, tzinfo=UTC)
+CLOCK_AHEAD = timedelta(days=1)
 
 SampledValue = dict[str, Any]
+# transaction_id, transaction_ref and matched_by of a reading, from its time and whether that is one to go by.
+OwnerAt = Callable[[datetime, bool], tuple[int | None, str, str]]
 
 
 def record(
     batch: Batch,
     charge_point: ChargePoint,
     connector_id: int,
-    transaction_id: int | None,
-    transaction_ref: str,
+    owner_at: OwnerAt,
     elements: Iterable[dict[str, Any]],
     now: datetime,
 ) -> None:
     """Add one row for each MeterValue element of `elements` (OCPP JSON) to the batch.
 
-    A time that cannot be read becomes the time of receipt; a value that is not a number stays in `sampled_value` only.
+    `owner_at(time, credible)` says whose it is, as `matching.Readings.of`. A time that cannot be read becomes the time
+    of receipt; a value that is not a number stays in `sampled_value` only.
     """
     zone = charge_point.zone
+    latest = now + CLOCK_AHEAD
     for element in elements:
         sampled = element.get("sampledValue") or []
         energy, power, soc = normalise(sampled)
         text = dumps(sampled)
+        given = parse_time(element.get("timestamp"), zone)
+        at = given or now
+        credible = given is not None and OLDEST_CREDIBLE <= given <= latest
         batch.add_meter_value(
             charge_point.pk,
             connector_id,
-            transaction_id,
-            transaction_ref,
-            parse_time(element.get("timestamp"), zone) or now,
+            *owner_at(at, credible),
+            at,
             now,
             None if energy is None else str(energy),
             power,

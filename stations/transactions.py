@@ -10,34 +10,38 @@ Consequence: every function here may be called twice with the same request and t
 from __future__ import annotations
 
 import logging
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 from csms.ocppj.times import parse_time
-from stations import charging_profiles
+from stations import charging_profiles, matching
 from stations import meter_values as readings
-from stations.authorization import Authorization, authorize_start, authorize_stop
+from stations.authorization import Authorization, authorize, authorize_start, authorize_stop
 from stations.batch import Batch, open_batch
 from stations.effects import MAY_HAVE_WORKED
 from stations.lane_sql import StartKey
+from stations.matching import Stop
 from stations.models import ChargePoint, Command, Connector, MeterValue, Reservation, Transaction
-from stations.models.transaction import MAX_TRANSACTION_ID, SAME_INSTANT, Flag
+from stations.models.transaction import SAME_INSTANT, Flag
 
 logger = logging.getLogger(__name__)
 
-OLDEST_CREDIBLE = datetime(2010, 1, 1, tzinfo=UTC)
-CLOCK_AHEAD = timedelta(days=1)
 # How far a charge point's clock may be behind ours before its start seems older than the command that it followed.
 CLOCK_TOLERANCE = timedelta(minutes=5)
+# Flags that are over when the transaction has its stop.
+ENDED_BY_STOP = (Flag.ENERGY_FROM_METER_VALUES, Flag.STOP_AMBIGUOUS)
 # What ends a transaction writes these columns.
 CLOSED = ("stopped_at", "stopped_received_at", "energy_wh", "flags")
-STOPPED = (*CLOSED, "meter_stop_wh", "stop_reason", "stop_id_tag", "stop_id_tag_status", "stop_received")
+STOPPED = (
+    *CLOSED, "meter_stop_wh", "stop_reason", "stop_id_tag", "stop_id_tag_status", "stop_received", "matched_by",
+    "stop_ref", "candidates",
+)  # fmt: skip
 
 
-def is_ours(transaction_id: int) -> bool:
-    """Whether a transactionId could have been issued by us; 0, -1 and what exceeds 31 bits mean "no id"."""
-    return 1 <= transaction_id <= MAX_TRANSACTION_ID
+def reference_of(transaction_id: Any) -> str:
+    """A transactionId as it is kept when it is not that of a transaction of ours."""
+    return str(transaction_id)[:100]
 
 
 def start(
@@ -99,6 +103,7 @@ def _start(
             meter_start_wh=meter_start_wh, started_at_text=started_at_text,
         ).first()  # fmt: skip
     if earlier is not None:
+        batch.transactions.note_start(earlier)
         return earlier, Authorization(earlier.id_tag_status, None, earlier.id_tag_expiry_date, earlier.parent_id_tag)
 
     authorization = authorize_start(charge_point, connector_id, id_tag, now)
@@ -132,6 +137,7 @@ def _start(
     if connector_id > 0 and authorization.accepted:
         _supersede(batch, charge_point, connector_id, started_at, now)
     batch.transactions.insert(tx, key)
+    batch.transactions.note_start(tx)
     if reservation_id is not None or charge_point.may_hold_reservations(min(started_at, now)):
         Reservation.objects.use(tx, now)
     if connector_id > 0 and batch.connector(charge_point.pk, connector_id) is None:
@@ -150,7 +156,7 @@ def _instant(timestamp: Any, charge_point: ChargePoint, now: datetime) -> tuple[
     given = parse_time(timestamp, charge_point.zone)
     if given is None:
         return now, True
-    return given, given < OLDEST_CREDIBLE or given > now + CLOCK_AHEAD
+    return given, given < readings.OLDEST_CREDIBLE or given > now + readings.CLOCK_AHEAD
 
 
 def _remote_start_behind(
@@ -214,119 +220,107 @@ def stop(
     """Close a transaction with its StopTransaction, or keep the stop of one that we do not have.
 
     Gives the status of `id_tag`, None without one. The first stop counts; a repeated one is compared and flagged.
+    Which transaction it is of, stations/matching.py says: one that it does not name, or does not fit, is flagged.
     """
     stopped_at, suspect = _instant(timestamp, charge_point, now)
     id_tag = id_tag[:255] if id_tag else None
     with open_batch() as batch:
-        tx = (
-            batch.transactions.get(transaction_id, charge_point.pk)
-            if is_ours(transaction_id)
-            else _start_without_id(batch, charge_point, id_tag, timestamp, stopped_at, meter_stop_wh)
+        own = None if id_tag is None else authorize(charge_point, id_tag, now)
+        said = Stop(
+            reference=reference_of(transaction_id),
+            meter_stop_wh=meter_stop_wh,
+            stopped_at=stopped_at,
+            has_time=parse_time(timestamp, charge_point.zone) is not None,
+            credible=not suspect,
+            id_tag_key=_tag_key(id_tag or ""),
+            parent_key="" if own is None else own.parent_id_tag.upper(),
+            id_tag_id=None if own is None or own.id_tag is None else own.id_tag.pk,
+            data=transaction_data,
         )
+        named = batch.transactions.get(transaction_id, charge_point.pk) if matching.is_ours(transaction_id) else None
+        match = matching.match_stop(batch, charge_point, named, said)
+        tx = match.tx
         authorization = None if id_tag is None else authorize_stop(charge_point, tx, id_tag, now)
-        if tx is not None and tx.stop_received:
-            _compare(batch, tx, meter_stop_wh, stopped_at, parse_time(timestamp, charge_point.zone) is not None)
+        if tx is not None and match.repeated:
+            _compare(batch, tx, said)
             return authorization
         orphan = tx is None
         if tx is None:
-            tx = _orphan(batch, charge_point, transaction_id, id_tag, timestamp, stopped_at, meter_stop_wh, now)
-            if tx.pk is not None:
-                return authorization
+            tx = _orphan(charge_point, said, id_tag, timestamp, now)
         tx.stopped_at, tx.stopped_received_at, tx.stop_received = stopped_at, now, True
         tx.meter_stop_wh = meter_stop_wh
         tx.stop_reason = reason[:255]
         tx.stop_id_tag = id_tag or ""
         tx.stop_id_tag_status = "" if authorization is None else authorization.status
+        tx.matched_by = match.matched_by
+        tx.stop_ref = "" if tx is named else said.reference
         if suspect:
             tx.add_flag(Flag.CLOCK_SUSPECT)
-        # True until now, if it had been closed without its stop.
-        tx.flags = [flag for flag in tx.flags if flag != Flag.ENERGY_FROM_METER_VALUES]
+        if match.doubted:
+            tx.add_flag(Flag.STOP_DOUBTED)
+        # True until now, if it had been closed without its stop, or another stop could have been its.
+        tx.flags = [flag for flag in tx.flags if flag not in ENDED_BY_STOP]
+        tx.candidates = []
         if not orphan:
             _store_transaction_data(batch, charge_point, tx, transaction_data, now)
             _settle_energy(batch, tx)
             batch.update(tx, STOPPED)
             charging_profiles.transaction_ended(batch, tx)
         else:
+            _name_candidates(batch, tx, match.candidates)
             batch.transactions.insert(tx, None)
+            _flag_candidates(batch, tx, match.candidates)
             _store_transaction_data(batch, charge_point, tx, transaction_data, now)
+        batch.transactions.note_stop(tx)
     return authorization
 
 
-def _start_without_id(
-    batch: Batch,
-    charge_point: ChargePoint,
-    id_tag: str | None,
-    timestamp: Any,
-    stopped_at: datetime,
-    meter_stop_wh: int,
-) -> Transaction | None:
-    """The one open transaction that a stop without a usable id can belong to; in doubt none.
-
-    A charge point sends -1 when our answer to its StartTransaction never reached it (errata v4.0 3.18), and repeats it
-    as any other stop: the transaction that it stopped before is found first.
-    """
-    if id_tag is None:
-        return None
-    batch.flush_facts()
-    own = Transaction.objects.filter(charge_point=charge_point, id_tag_key=id_tag.upper()[:255], orphan_ref="")
-    stopped = own.filter(stop_received=True, meter_stop_wh=meter_stop_wh)
-    if parse_time(timestamp, charge_point.zone) is not None:
-        repeated = stopped.filter(stopped_at=stopped_at).first()
-    else:
-        repeated = next((tx for tx in stopped[:20] if Flag.CLOCK_SUSPECT in tx.flags), None)
-    if repeated is not None:
-        return batch.transactions.instance(repeated)
-    candidates = list(own.filter(stop_received=False, started_at__lte=stopped_at)[:20])
-    fitting = [tx for tx in candidates if meter_stop_wh < 0 or tx.meter_start_wh <= meter_stop_wh]
-    return batch.transactions.instance(fitting[0]) if len(fitting) == 1 else None
-
-
-def _compare(batch: Batch, tx: Transaction, meter_stop_wh: int, stopped_at: datetime, has_time: bool) -> None:
-    """Flag a repeated stop that says something else; the first is kept."""
-    if tx.meter_stop_wh != meter_stop_wh or (has_time and tx.stopped_at != stopped_at):
+def _compare(batch: Batch, tx: Transaction, said: Stop) -> None:
+    """Flag a repeated stop that changes energy, tag, or time by more than the tolerance; the first is kept."""
+    if (
+        tx.meter_stop_wh != said.meter_stop_wh
+        or (said.id_tag_key and tx.stop_id_tag.upper() != said.id_tag_key)
+        or (said.has_time and matching.apart(tx, said) > batch.stop_tolerance)
+    ):
         logger.warning(
             "StopTransaction for %s repeated with other data: %s Wh at %s, kept %s Wh at %s",
-            tx.pk, meter_stop_wh, stopped_at, tx.meter_stop_wh, tx.stopped_at,
+            tx.pk, said.meter_stop_wh, said.stopped_at, tx.meter_stop_wh, tx.stopped_at,
         )  # fmt: skip
         if Flag.STOP_DIFFERS not in tx.flags:
             tx.add_flag(Flag.STOP_DIFFERS)
             batch.update(tx, ("flags",))
 
 
-def _orphan(
-    batch: Batch,
-    charge_point: ChargePoint,
-    transaction_id: int,
-    id_tag: str | None,
-    timestamp: Any,
-    stopped_at: datetime,
-    meter_stop_wh: int,
-    now: datetime,
-) -> Transaction:
-    """The stored orphan of this stop if it came before, else a new row, not saved yet."""
-    reference = str(transaction_id)[:100]
-    text = str(timestamp or "")[:255]
-    batch.flush_facts()
-    same = Transaction.objects.filter(charge_point=charge_point, orphan_ref=reference, meter_stop_wh=meter_stop_wh)
-    if parse_time(timestamp, charge_point.zone) is not None:
-        earlier = same.filter(stopped_at=stopped_at).first()
-    else:
-        earlier = same.filter(started_at_text=text).first()
-    if earlier is not None:
-        return earlier
+def _orphan(charge_point: ChargePoint, said: Stop, id_tag: str | None, timestamp: Any, now: datetime) -> Transaction:
+    """A row for a stop by itself, not saved yet."""
     tx = Transaction(
         charge_point=charge_point,
         connector_id=0,
         id_tag=id_tag or "",
-        id_tag_key=(id_tag or "").upper()[:255],
-        started_at=stopped_at,
+        id_tag_key=said.id_tag_key,
+        started_at=said.stopped_at,
         started_received_at=now,
-        started_at_text=text,
-        meter_start_wh=meter_stop_wh,
-        orphan_ref=reference,
+        started_at_text=str(timestamp or "")[:255],
+        meter_start_wh=said.meter_stop_wh,
+        orphan_ref=said.reference,
     )
     tx.add_flag(Flag.ORPHAN_STOP)
     return tx
+
+
+def _name_candidates(batch: Batch, orphan: Transaction, candidates: list[Transaction]) -> None:
+    """Keep beside a stop which transactions it could be of."""
+    if candidates:
+        orphan.add_flag(Flag.STOP_AMBIGUOUS)
+        orphan.candidates = sorted(tx.pk for tx in candidates)
+
+
+def _flag_candidates(batch: Batch, orphan: Transaction, candidates: list[Transaction]) -> None:
+    """Say at each candidate that the stop may be its: it is not to be taken for one that simply runs."""
+    for tx in candidates:
+        tx.add_flag(Flag.STOP_AMBIGUOUS)
+        tx.candidates = [*tx.candidates, orphan.pk]
+        batch.update(tx, ("flags", "candidates"))
 
 
 def _store_transaction_data(
@@ -342,7 +336,8 @@ def _store_transaction_data(
     for instant, sampled in stored.values_list("timestamp", "sampled_value"):
         known.setdefault(instant, set()).update(readings.sample_key(sample) for sample in sampled)
     elements = readings.without_known(transaction_data, known, charge_point)
-    readings.record(batch, charge_point, tx.connector_id, tx.pk, "", elements, now)
+    owner = (tx.pk, "", "")
+    readings.record(batch, charge_point, tx.connector_id, lambda at, credible: owner, elements, now)
 
 
 def _energy(tx: Transaction, register_wh: int | Decimal | None) -> Decimal | None:

@@ -63,7 +63,7 @@ PRODUCT = (
     Point(LANE, "stations.dispatch", "answer_batch"),
     Point(LANE, "stations.dispatch", "_log_call"),
     Point(_ORM, "stations.lane_sql", "look_up"),
-    Point(_ORM, "stations.batch", "Batch.owns_transaction"),
+    Point(_ORM, "stations.batch", "Batch.owner"),
     Point(_ORM, "stations.transaction_rows", "TransactionRows.load"),
     Point(_ORM, "django.db.models.query", "QuerySet._fetch_all"),
     Point(_ORM, "django.db.models.query", "QuerySet.update"),

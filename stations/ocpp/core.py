@@ -15,7 +15,7 @@ from typing import Any
 from ocpp.v16 import call, call_result
 
 from csms.ocppj.times import format_time, parse_time
-from stations import authorization, charging_profiles, transactions
+from stations import authorization, charging_profiles, matching, transactions
 from stations import meter_values as readings
 from stations.batch import Batch, open_batch
 from stations.charging_profile_rules import judge
@@ -50,7 +50,16 @@ def look_ahead(batch: Batch, calls: Iterable[tuple[ChargePoint, str, Any]]) -> N
             batch.transactions.announce_start(key, charge_point.pk)
             batch.effects.announce("RemoteStartTransaction", charge_point.pk)
         elif action == "StopTransaction":
-            batch.transactions.announce_stop(charge_point.pk)
+            batch.transactions.announce_stop(
+                charge_point.pk, transactions.reference_of(req.transaction_id), _whole(req.meter_stop)
+            )
+        elif action == "MeterValues":
+            # Only those that name no transaction of this charge point come here.
+            connector_id = _int32(req.connector_id)
+            for element in req.meter_value or []:
+                at = parse_time(element.get("timestamp"), charge_point.zone)
+                if at is not None:
+                    batch.transactions.announce_reading(charge_point.pk, connector_id, at)
 
 
 def authorize(charge_point: ChargePoint, req: call.Authorize, now: datetime) -> call_result.Authorize:
@@ -116,20 +125,17 @@ def heartbeat(charge_point: ChargePoint, req: call.Heartbeat, now: datetime) -> 
 
 
 def meter_values(charge_point: ChargePoint, req: call.MeterValues, now: datetime) -> call_result.MeterValues:
-    """Answer MeterValues.req: store every element, with its transaction where the transactionId is one of ours.
+    """Answer MeterValues.req: store every element, with the transaction that it names or that ran there at its time.
 
     Never refused: an error would only make the charge point repeat the message.
     Units: as sent in `sampled_value`; Wh, W and percent in the normalised columns.
     Source: OCPP 1.6 ed. 2, 4.7, 6.31, 6.32; errata v4.0 3.14-3.16.
     """
+    named = req.transaction_id
     with open_batch() as batch:
-        transaction_id, reference = req.transaction_id, ""
-        if transaction_id is not None and not (
-            transactions.is_ours(transaction_id) and batch.owns_transaction(charge_point.pk, transaction_id)
-        ):
-            transaction_id, reference = None, str(transaction_id)[:100]
         connector_id = _int32(req.connector_id)
-        readings.record(batch, charge_point, connector_id, transaction_id, reference, req.meter_value or [], now)
+        owners = matching.Readings(batch, charge_point, connector_id, named)
+        readings.record(batch, charge_point, connector_id, owners.of, req.meter_value or [], now)
     return call_result.MeterValues()
 
 
@@ -175,7 +181,7 @@ def status_notification(
     with open_batch() as batch:
         batch.add_status(charge_point.pk, connector_id, *facts, given, now)
         # A clock that runs ahead must not make every later status look old, nor one never set make this one so.
-        at = min(given, now) if given >= transactions.OLDEST_CREDIBLE else now
+        at = min(given, now) if given >= readings.OLDEST_CREDIBLE else now
         known = batch.connector(charge_point.pk, connector_id)
         if known is None or known.status_at is None or at >= known.status_at:
             status, error_code, info, vendor_id, vendor_error_code = facts

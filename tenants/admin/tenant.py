@@ -43,6 +43,7 @@ class TenantAdmin(TenantModelAdmin):
                     "autocharge_enabled",
                     "heartbeat_interval_seconds",
                     "pending_interval_seconds",
+                    "stop_tolerance_seconds",
                 )
             },
         ),

@@ -63,6 +63,11 @@ class Tenant(models.Model):
         validators=[MinValueValidator(1)],
         help_text="Until the next BootNotification while Pending or Rejected.",
     )
+    stop_tolerance_seconds = models.PositiveIntegerField(
+        default=5,
+        db_default=5,
+        help_text="A repeated StopTransaction whose time differs by more is flagged as another statement.",
+    )
     message_retention_days = models.PositiveIntegerField(default=90, help_text="0 keeps messages for ever.")
     history_retention_days = models.PositiveIntegerField(
         null=True,

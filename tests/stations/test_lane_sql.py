@@ -57,7 +57,7 @@ def test_transaction_is_found_with_its_charge_point_and_a_missing_one_is_left_ou
     with tenant_scope(tenants.tenant_a):
         tx = transaction(start(charge_point).transaction_id)
         found = lane_sql.look_up(tenants.tenant_a.pk, {charge_point.pk}, {tx.pk, tx.pk + 1})
-    assert found.owners == {tx.pk: charge_point.pk}
+    assert found.owners == {tx.pk: lane_sql.Owner(charge_point.pk, 1, NOW, None)}
 
 
 def test_rows_of_another_tenant_do_not_exist(tenants: Tenants, charge_point: ChargePoint) -> None:

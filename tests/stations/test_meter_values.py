@@ -191,10 +191,10 @@ class TestStorage:
 
     @pytest.mark.parametrize("transaction_id", [0, -1, 999_999, 2**63 - 1, 2**80])
     def test_id_that_is_none_of_ours_is_kept_as_text(self, charge_point: ChargePoint, transaction_id: int) -> None:
-        start(charge_point)
+        start(charge_point, connector_id=2)
         meter_values(charge_point, transaction_id=transaction_id)
         row = MeterValue.objects.get()
-        assert (row.transaction, row.transaction_ref) == (None, str(transaction_id))
+        assert (row.transaction, row.transaction_ref, row.matched_by) == (None, str(transaction_id), "")
 
     def test_transaction_of_another_charge_point_gets_no_readings_from_here(self, charge_point: ChargePoint) -> None:
         elsewhere = start(new_charge_point("CP-2")).transaction_id

@@ -118,8 +118,9 @@ CONSTANT = {
     status_notification: 5,
     # The tenant, the Resets that may be behind it, the update of the charge points, the insert of the boots.
     boot_notification: 6,
-    # The transactions, whether charging profiles end with them, the update.
-    stop_transaction: 5,
+    # The transactions, those whose stop carried such an id before, those that are open at the charge points, whether
+    # charging profiles end with them, the update.
+    stop_transaction: 7,
 }
 PER_CALL = {
     # First the tenant, the id tags with their sites, the connectors and the upsert of those that are new, the starts
@@ -127,7 +128,7 @@ PER_CALL = {
     # row that is inserted has an id.
     start_transaction: (10, {"postgresql": 0, "sqlite": 1}),
     # The id tags with their sites, the insert of the readings; and what is stored already, of each transaction.
-    stop_transaction_with_data: (8, {"postgresql": 1, "sqlite": 1}),
+    stop_transaction_with_data: (10, {"postgresql": 1, "sqlite": 1}),
 }
 
 

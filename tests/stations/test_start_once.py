@@ -120,7 +120,7 @@ class TestConstraint:
 
     def test_stop_without_a_start_is_no_start(self, charge_point: ChargePoint) -> None:
         for number in (-1, -2):
-            stop(charge_point, number, meter_stop=7, now=NOW)
+            stop(charge_point, number, meter_stop=7, id_tag=f"TAG-{-number}", now=NOW)
         assert Transaction.objects.filter(meter_start_wh=7).count() == 2
 
     def test_years_before_1970_and_9999_are_compared_as_any(self, charge_point: ChargePoint) -> None:

@@ -183,12 +183,14 @@ class TestStopWithoutStart:
         stop(charge_point, 999_999, transaction_data=data)
         assert MeterValue.objects.get().transaction == Transaction.objects.get()
 
-    @pytest.mark.parametrize("transaction_id", [999_999, 0, 2**63 - 1])
-    def test_id_of_nobody_is_never_applied_to_a_running_transaction(
+    @pytest.mark.parametrize("transaction_id", [999_999, 77])
+    def test_id_of_nobody_is_never_applied_to_a_transaction_that_the_charge_point_calls_by_its_own(
         self, charge_point: ChargePoint, running: int, transaction_id: int
     ) -> None:
+        meter_values(charge_point, transaction_id=running)
         stop(charge_point, transaction_id)
         assert transaction(running).active
+        assert Transaction.objects.get(orphan_ref=str(transaction_id)).flags == ["orphan_stop"]
 
     def test_id_of_another_charge_point_is_an_orphan_here_and_untouched_there(
         self, charge_point: ChargePoint, running: int
@@ -227,10 +229,12 @@ class TestStopWithMinusOne:
         assert Transaction.objects.count() == 2
         assert transaction(running).flags == []
 
-    def test_without_id_tag_it_is_an_orphan(self, charge_point: ChargePoint, running: int) -> None:
+    def test_without_id_tag_it_belongs_to_the_only_one_that_it_fits(
+        self, charge_point: ChargePoint, running: int
+    ) -> None:
         stop(charge_point, -1)
-        assert transaction(running).active
-        assert Transaction.objects.filter(orphan_ref="-1").count() == 1
+        tx = transaction(running)
+        assert (tx.active, tx.energy_wh, tx.flags, tx.matched_by) == (False, Decimal(2500), [], "only_candidate")
 
     def test_in_doubt_between_two_it_is_an_orphan(self, charge_point: ChargePoint, running: int) -> None:
         start(charge_point, connector_id=2)

@@ -185,7 +185,7 @@ def new_link_beside(link: Link, identity: str = "CP-2") -> Link:
 class TestStops:
     def test_stop_of_a_transaction_that_began_in_the_batch_closes_it(self, link: Link) -> None:
         expected = next_id(link)
-        started, _ = results(start(link), stop(link, expected))
+        started, _ = results(start(link), stop(link, expected, idTag="TAG-1"))
         with tenant_scope(link.tenant_id):
             tx = Transaction.objects.get(pk=started.transaction_id)
             assert (tx.stop_received, tx.meter_stop_wh, tx.energy_wh, tx.flags) == (True, 3500, Decimal(2500), [])

@@ -24,6 +24,7 @@ TENANT_FIELDS = {
     "unknown_charge_points": "refuse",
     "currency": "EUR",
     "time_zone": "Europe/Berlin",
+    "stop_tolerance_seconds": "5",
     "message_retention_days": "90",
     "meter_value_rollup_days": "400",
     "meter_value_retention_days": "0",
