@@ -33,8 +33,9 @@ from channels.layers import get_channel_layer
 from django.db import transaction
 
 from csms.ocppj.payloads import order_call, parse_result, validate_call
+from stations import secret_keys
 from stations.batch import Batch, open_batch
-from stations.masking import is_secret_key, masked, masked_url
+from stations.masking import MASK, masked, masked_url
 from stations.models import ChargePoint, Command, CommandBatch, Connector, Transaction
 from stations.models.charge_point import RegistrationStatus
 from stations.models.command import OPEN_STATUSES, CommandStatus
@@ -94,8 +95,9 @@ def enqueue(
     """
     payload = _checked(charge_point, action, payload)
     _check_receiver(charge_point)
-    command = _new(charge_point, action, payload, requested_by, reason, time_to_live_seconds, batch)
-    command.warnings = warnings(charge_point, action, opened(command.payload))
+    stored = sealed(payload, secret_keys.listed(action, charge_point.tenant_id))
+    command = _new(charge_point, action, stored, requested_by, reason, time_to_live_seconds, batch)
+    command.warnings = warnings(charge_point, action, payload)
     with transaction.atomic():
         command.save(force_insert=True)
         _note_queued(command)
@@ -122,10 +124,11 @@ def enqueue_many(
     with transaction.atomic():
         batch = CommandBatch.objects.create(action=action, requested_by=requested_by[:200], created_at=now)
         payloads = _checked_for_all(chosen, action, payload)
+        listed = secret_keys.listed(action, batch.tenant_id)
         if chosen:
             _check_receiver(chosen[0])
         rows = [
-            _new(charge_point, action, its_payload, requested_by, reason, None, batch)
+            _new(charge_point, action, sealed(its_payload, listed), requested_by, reason, None, batch)
             for charge_point, its_payload in zip(chosen, payloads, strict=True)
         ]
         Command.objects.bulk_create(rows, batch_size=500)
@@ -177,7 +180,7 @@ def _new(
         charge_point=charge_point,
         tenant_id=charge_point.tenant_id,
         action=action,
-        payload=sealed(payload),
+        payload=payload,
         requested_by=requested_by[:200],
         reason=reason[:500],
         batch=batch,
@@ -324,7 +327,8 @@ def answered(charge_point: ChargePoint, now: datetime, *, message_id: str, paylo
         if command is None:
             return
         conf, deviations = parse_result(command.action, payload)
-        command.response = masked(command.action, payload)
+        listed = secret_keys.listed(command.action, command.tenant_id)
+        command.response = masked(command.action, payload, listed)
         command.answered_at = now
         if conf is None or deviations:
             command.warnings = [
@@ -357,8 +361,9 @@ def failed(
         command = _outstanding(batch, charge_point, message_id)
         if command is None:
             return
+        listed = secret_keys.listed(command.action, command.tenant_id)
         command.error = {
-            "code": code, "description": masked_url(description), "details": masked(command.action, details),
+            "code": code, "description": masked_url(description), "details": masked(command.action, details, listed),
         }  # fmt: skip
         command.answered_at = now
         _close_without_answer(batch, command, CommandStatus.TIMED_OUT if late else CommandStatus.ERROR, now)
@@ -391,8 +396,8 @@ def connection_lost(charge_point_id: int, generation: int) -> bool:
 
 def _lost(batch: Batch, command: Command, now: datetime) -> None:
     """Nobody will hear the answer to a command that was sent: queue it again if that is harmless, else `unknown`."""
-    key = command.payload.get("key")
-    if command.action in IDEMPOTENT and not (is_secret_key(key) or is_profile_key(key)):
+    key, value = command.payload.get("key"), command.payload.get("value")
+    if command.action in IDEMPOTENT and not (value == MASK or is_profile_key(key)):
         command.status, command.message_id, command.sent_at = CommandStatus.QUEUED, "", None
         batch.commands.put(command)
     else:

@@ -31,7 +31,7 @@ from csms.ocppj.errors import InternalError, NotSupported, OcppError, SecurityEr
 from csms.ocppj.frames import dumps
 from csms.ocppj.payloads import result_payload
 from csms.outage import takes_no_writes
-from stations import lane_sql
+from stations import lane_sql, secret_keys
 from stations.batch import Batch, open_batch
 from stations.lanes import Lane
 from stations.masking import masked, masked_url
@@ -403,7 +403,7 @@ def _log_call(batch: Batch, call: InboundCall, answer: Any, now: datetime) -> No
 
 
 def _log_entry(batch: Batch, entry: LogEntry) -> None:
-    payload = masked(entry.action, entry.payload)
+    payload = masked(entry.action, entry.payload, secret_keys.listed(entry.action, entry.link.tenant_id))
     batch.add_message(
         entry.link.charge_point_id, entry.incoming, entry.message_type.value, entry.action[:255],
         entry.message_id[:255],

@@ -12,6 +12,7 @@ from django.utils.http import urlencode
 from django.utils.safestring import SafeString
 
 from csms.ocppj.payloads import order_call
+from stations import secret_keys
 from stations.masking import masked
 from stations.models import ChargePoint, Command, Connector, ConnectorStatus, Reservation, Transaction
 from stations.models.charge_point import RegistrationStatus
@@ -149,7 +150,12 @@ def flag_badges(tx: Transaction) -> SafeString:
 
 def shown_payload(command: Command) -> Any:
     """The request of a command as it goes on the wire, but without secrets, also while it waits to be sent."""
-    return masked(command.action, order_call(command.action, command.payload))
+    return masked(command.action, order_call(command.action, command.payload), secret_keys.of(command))
+
+
+def shown_response(command: Command) -> Any:
+    """What a command was answered, without the values of keys that were declared secret since."""
+    return masked(command.action, command.response, secret_keys.of(command))
 
 
 def effect_link(command: Command) -> SafeString | str:

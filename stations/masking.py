@@ -1,14 +1,25 @@
-"""Secrets are taken out of a payload before anybody can read it: message log, command rows, answers of the API."""
+"""Secrets are taken out of a payload before anybody can read it: message log, command rows, answers of the API.
+
+Context: charge points have passwords of networks, back offices and SIM cards among their configuration keys, each
+vendor under names of its own. Choice: a key is secret by the words of its name, or because its tenant has listed it;
+its value is write-only from then on. Consequence: a key that only sounds secret is not shown either, and a secret that
+a vendor calls by an innocent name is shown until the tenant lists it.
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from typing import Any
 
 MASK = "***"
-SECRET_KEYS = {"authorizationkey"}
+# In front of a value that is encrypted at rest (stations/sealing.py): nobody reads it, whatever its key is called.
+SEALED = "sealed:"
+AUTHORIZATION_KEY = "authorizationkey"
 # Requests and confirmations with the URL of a file in them.
 ABOUT_FILES = {"GetDiagnostics", "GetLog", "SignedUpdateFirmware", "UpdateFirmware"}
+# Requests and confirmations with configuration keys in them.
+ABOUT_CONFIGURATION = {"ChangeConfiguration", "GetConfiguration"}
 # The password of `scheme://user:password@host`, which may hold an @ and, against all rules, a slash.
 _PASSWORD = re.compile(r"(://[^\s/?#:@\"]*:)(?:[^\s/?#\"]*|(?!\d*(?:[/?#\s\"]|$))[^\s\"]*)(?=@)")
 # The token of our own file exchange (stations/file_exchange.py), and signatures in the query of other people's.
@@ -17,7 +28,47 @@ _SIGNATURE = re.compile(
     r"([?&](?:[\w.-]*(?:signature|token|password|passwd|secret|credential)|sig|key|pwd)=)[^&#\s\"]+", re.IGNORECASE
 )
 
+# --- names of secrets -------------------------------------------------------------------------------------------------
+# "WiFiPassword", "wifi_psk2" and "APNPin" as words: wi, fi, password; wifi, psk; apn, pin.
+_WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
+_WITHIN_A_WORD = re.compile(r"pass(?!ive|ed\b|eng|age|thr|es\b|ing)|pwd|passwd|secret|token|credential|kennwort")
+_NOT_SECRET_WORDS = frozenset({"bypass", "compass", "bypassed"})
+_WORDS_ALONE = frozenset({"pin", "pins", "psk", "puk", "pw", "otp", "cvv"})
+_ENDS_OF_WORDS = ("psk", "simpin", "userpin", "adminpin", "cardpin")
+# Two words, or one where the vendor writes everything small.
+_TOGETHER = re.compile(
+    r"(?:private|api|access|shared|auth|authorization|encryption|encrypt|signing|wifi|wlan|wpa2?|wep|network|master|"
+    r"secret|hmac|aes|cipher|license|licence|ssh|vpn|session)keys?(?!word|board|pad)"
+)
+# The name of a key in a text that is no frame.
+_NAMED = re.compile(r'"key"\s*:\s*"([^"]{0,255})"')
 
+
+def is_authorization_key(key: object) -> bool:
+    """Whether a configuration key is AuthorizationKey, the charge point's password, whatever its letter case."""
+    return isinstance(key, str) and key.strip().lower() == AUTHORIZATION_KEY
+
+
+def is_secret_key(key: object, listed: Collection[str] = ()) -> bool:
+    """Whether a configuration key's value is a secret: by its name, or because it is `listed` (in lower case)."""
+    if not isinstance(key, str):
+        return False
+    name = key.strip()
+    if name.lower() in listed:
+        return True
+    words = [word.lower() for word in _WORDS.findall(name)]
+    return (
+        any(
+            word in _WORDS_ALONE
+            or word.endswith(_ENDS_OF_WORDS)
+            or (_WITHIN_A_WORD.search(word) is not None and word not in _NOT_SECRET_WORDS)
+            for word in words
+        )
+        or _TOGETHER.search("".join(words)) is not None
+    )
+
+
+# --- payloads ---------------------------------------------------------------------------------------------------------
 def masked_url(text: str) -> str:
     """`text` with the secrets of every URL in it replaced: passwords, tokens of ours, signatures in a query."""
     if "/" not in text:
@@ -35,30 +86,42 @@ def _masked_urls(value: Any) -> Any:
     return [_masked_urls(inner) for inner in value] if isinstance(value, list) else value
 
 
-def is_secret_key(key: object) -> bool:
-    """Whether a configuration key's value is a secret (AuthorizationKey, whatever its letter case)."""
-    return isinstance(key, str) and key.strip().lower() in SECRET_KEYS
+def _masked_text(text: str, listed: Collection[str]) -> str:
+    """A frame that could not be read, as a whole, if a secret may stand in it."""
+    named = _NAMED.findall(text)
+    if AUTHORIZATION_KEY in text.lower() or any(is_secret_key(name, listed) for name in named):
+        return MASK
+    return masked_url(text)
 
 
-def masked(action: str, payload: Any) -> Any:
-    """`payload` (JSON of a request or a confirmation, or free text) with secret values replaced, the rest untouched."""
+def masked(action: str, payload: Any, listed: Collection[str] = ()) -> Any:
+    """`payload` (JSON of a request or a confirmation, or free text) with secret values replaced, the rest untouched.
+
+    `listed`: names of configuration keys, in lower case, that the tenant has declared secret.
+    """
     if isinstance(payload, str):
-        return MASK if any(key in payload.lower() for key in SECRET_KEYS) else masked_url(payload)
+        return _masked_text(payload, listed)
     if action in ABOUT_FILES:
         return _masked_urls(payload)
     if not isinstance(payload, dict):
         return payload
-    if is_secret_key(payload.get("key")) and "value" in payload:
+    if "value" in payload and _is_secret(payload, listed):
         return {**payload, "value": MASK}
     entries = payload.get("configurationKey")
-    if isinstance(entries, list) and any(isinstance(e, dict) and is_secret_key(e.get("key")) for e in entries):
+    if isinstance(entries, list) and any(isinstance(e, dict) and _is_secret(e, listed) for e in entries):
         return {
             **payload,
             "configurationKey": [
                 {**entry, "value": MASK}
-                if isinstance(entry, dict) and is_secret_key(entry.get("key")) and "value" in entry
+                if isinstance(entry, dict) and "value" in entry and _is_secret(entry, listed)
                 else entry
                 for entry in entries
             ],
         }
     return payload
+
+
+def _is_secret(entry: dict[str, Any], listed: Collection[str]) -> bool:
+    """Whether the value of an object with `key` and `value` is one that nobody may read."""
+    value = entry.get("value")
+    return is_secret_key(entry.get("key"), listed) or (isinstance(value, str) and value.startswith(SEALED))

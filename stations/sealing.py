@@ -8,32 +8,38 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Collection
 from typing import Any
 
 from cryptography.fernet import Fernet, InvalidToken
 from django.conf import settings
 
-from stations.masking import is_secret_key
+from stations.masking import SEALED, is_authorization_key, is_secret_key
 
 
 class SealBroken(Exception):
     """A sealed value that cannot be opened: the installation's secret key is another one now."""
 
 
-def sealed(payload: dict[str, Any]) -> dict[str, Any]:
-    """`payload` of a request as it may be stored: the value of a secret configuration key encrypted."""
+def sealed(payload: dict[str, Any], listed: Collection[str] = ()) -> dict[str, Any]:
+    """`payload` of a request as it may be stored: the value of a secret configuration key encrypted.
+
+    `listed`: keys that the tenant has declared secret (masking.py). A value that looks encrypted is encrypted too.
+    """
     value = payload.get("value")
-    if not (is_secret_key(payload.get("key")) and isinstance(value, str)):
+    if not isinstance(value, str) or not (is_secret_key(payload.get("key"), listed) or value.startswith(SEALED)):
         return payload
-    return {**payload, "value": _cipher().encrypt(value.encode()).decode()}
+    return {**payload, "value": SEALED + _cipher().encrypt(value.encode()).decode()}
 
 
 def opened(payload: dict[str, Any]) -> dict[str, Any]:
     """The stored `payload` as it goes on the wire; raises SealBroken."""
-    if not is_secret_key(payload.get("key")):
+    value = str(payload.get("value"))
+    # Passwords that were queued before values were marked have no mark.
+    if not value.startswith(SEALED) and not is_authorization_key(payload.get("key")):
         return payload
     try:
-        return {**payload, "value": _cipher().decrypt(str(payload.get("value")).encode()).decode()}
+        return {**payload, "value": _cipher().decrypt(value.removeprefix(SEALED).encode()).decode()}
     except InvalidToken:
         raise SealBroken("The secret cannot be read any more.") from None
 

@@ -16,7 +16,7 @@ from unfold.decorators import action, display
 
 from stations import commands
 from stations.admin.filters import ChosenChargePoint, charge_points_called
-from stations.display import charge_point_link, command_badge, effect_link, shown_payload
+from stations.display import charge_point_link, command_badge, effect_link, shown_payload, shown_response
 from stations.models import Command, CommandBatch
 from stations.models.command import CommandStatus
 from stations.ocpp.actions import TO_CHARGE_POINT
@@ -65,7 +65,7 @@ class CommandAdmin(LogAdmin):
     version_fields = ("status",)
     list_display = ("created", "station", "action", "outcome", "effect_shown", "requested_by", "sent", "answered")
     list_display_links = ("created",)
-    list_select_related = ("charge_point",)
+    list_select_related = ("charge_point__tenant",)
     list_filter = ("status", ActionFilter, ChosenChargePoint, BatchFilter)
     search_fields = ("charge_point__identity",)
     search_help_text = "Identity of the charge point"
@@ -169,6 +169,6 @@ def page_of(command: Command) -> dict[str, Any]:
         "poll_seconds": poll_seconds,
         "took_ms": answer_time_ms(command),
         "payload": pretty_json(shown_payload(command)),
-        "response": None if command.response is None else pretty_json(command.response),
+        "response": None if command.response is None else pretty_json(shown_response(command)),
         "error_details": pretty_json(error["details"]) if error.get("details") else None,
     }

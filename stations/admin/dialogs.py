@@ -23,6 +23,7 @@ from unfold.widgets import (
 
 from csms.ocppj.payloads import validate_call
 from stations.commands import CommandRefused
+from stations.masking import is_secret_key
 from stations.models import ChargePoint, ConfigurationKey, IdTag, Transaction
 from tenants.admin.careful import DialogForm
 from tenants.admin.scoped import confined
@@ -233,11 +234,13 @@ class ChangeConfigurationForm(CommandForm):
 
     def suggest(self, charge_point: ChargePoint) -> None:
         rows = ConfigurationKey.objects.filter(charge_point=charge_point, known=True)
-        self.fields["key"].widget.options = [(row.key, row.value or "") for row in rows]
+        listed = charge_point.tenant.secret_keys
+        shown = {row.key: None if is_secret_key(row.key, listed) else row.value for row in rows}
+        self.fields["key"].widget.options = [(key, value or "") for key, value in shown.items()]
         key = self.request.GET.get("key")
         if key:
             self.fields["key"].initial = key
-            self.fields["value"].initial = next((row.value for row in rows if row.key == key), None)
+            self.fields["value"].initial = shown.get(key)
 
 
 class ClearCacheForm(CommandForm):

@@ -18,6 +18,7 @@ from stations.admin.response_times import response_times
 from stations.admin.security_events import security_panel
 from stations.admin.smart_charging import charging_profiles
 from stations.admin.vendor_messages import vendor_messages_of
+from stations.masking import MASK, is_secret_key
 from stations.models import (
     Boot,
     ChargePoint,
@@ -89,12 +90,21 @@ def transactions(charge_point: ChargePoint) -> dict[str, Any]:
 
 def commands(charge_point: ChargePoint) -> dict[str, Any]:
     """The newest commands with their answers. Polled."""
-    return {"rows": Command.objects.filter(charge_point=charge_point).order_by("-id")[:SHOWN]}
+    return {
+        "rows": Command.objects.filter(charge_point=charge_point)
+        .select_related("charge_point__tenant")
+        .order_by("-id")[:SHOWN]
+    }
 
 
 def configuration(charge_point: ChargePoint) -> dict[str, Any]:
     """Keys as reported and as wanted."""
     rows = list(ConfigurationKey.objects.filter(charge_point=charge_point).order_by("key"))
+    listed = charge_point.tenant.secret_keys
+    for row in rows:
+        if is_secret_key(row.key, listed):
+            row.value = row.value and MASK
+            row.desired_value = row.desired_value and MASK
     reported = [row.reported_at for row in rows if row.reported_at is not None]
     return {
         "rows": [row for row in rows if row.known],

@@ -12,7 +12,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from csms.ocppj.payloads import validate_call
-from stations import commands
+from stations import commands, secret_keys
 from stations.api import schemas
 from stations.api.filters import MAX_INT32, MAX_INT64, charge_point_filter, choice, whole_number
 from stations.api.visibility import at_sites_of, charge_point_of, charge_points_of
@@ -107,16 +107,17 @@ class BulkWrite(StrictSerializer):
 
 
 def command_json(command: Command) -> dict[str, Any]:
+    listed = secret_keys.of(command)
     return {
         "id": command.pk,
         "charge_point": command.charge_point.identity,
         "action": command.action,
-        "payload": masked(command.action, command.payload),
+        "payload": masked(command.action, command.payload, listed),
         "requested_by": command.requested_by,
         "reason": command.reason,
         "status": command.status,
         "warnings": command.warnings,
-        "response": masked(command.action, command.response),
+        "response": masked(command.action, command.response, listed),
         "error": command.error,
         "effect": command.effect,
         "batch": command.batch_id,
@@ -166,7 +167,7 @@ class _Commands(TenantAPIView):
     write_scope = ApiScope.OPERATE
 
     def rows(self) -> QuerySet[Command]:
-        return at_sites_of(self, Command.objects.select_related("charge_point"), "charge_point__site_id")
+        return at_sites_of(self, Command.objects.select_related("charge_point__tenant"), "charge_point__site_id")
 
     def wait_seconds(self) -> int:
         """The parameter `wait`; raises 400."""

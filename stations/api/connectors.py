@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from drf_spectacular.utils import extend_schema
@@ -13,6 +14,7 @@ from stations.api.visibility import charge_point_of
 from stations.masking import MASK, is_secret_key
 from stations.models import ConfigurationKey, Connector, Transaction
 from tenants.api.pagination import MAX_SIZE
+from tenants.api.permissions import tenant_of
 from tenants.api.views import TenantAPIView
 
 CONFIGURATION_MEMBERS = (
@@ -35,9 +37,9 @@ def connector_json(connector: Connector, running: dict[int, int]) -> dict[str, A
     }
 
 
-def configuration_json(row: ConfigurationKey) -> dict[str, Any]:
+def configuration_json(row: ConfigurationKey, listed: Collection[str]) -> dict[str, Any]:
     data = {name: getattr(row, name) for name in CONFIGURATION_MEMBERS}
-    if is_secret_key(row.key):
+    if is_secret_key(row.key, listed):
         data |= {name: MASK for name in ("value", "desired_value") if data[name] is not None}
     return data
 
@@ -72,4 +74,6 @@ class ConfigurationList(TenantAPIView):
     )
     def get(self, request: Request, identity: str) -> Response:
         charge_point = charge_point_of(self, identity)
-        return self.page(ConfigurationKey.objects.filter(charge_point=charge_point), configuration_json)
+        listed = tenant_of(request).secret_keys
+        rows = ConfigurationKey.objects.filter(charge_point=charge_point)
+        return self.page(rows, lambda row: configuration_json(row, listed))

@@ -15,7 +15,7 @@ from typing import Any
 from ocpp.v16 import call, call_result
 
 from csms.ocppj.times import format_time, parse_time
-from stations import authorization, charging_profiles, matching, transactions
+from stations import authorization, charging_profiles, matching, secret_keys, transactions
 from stations import meter_values as readings
 from stations.batch import Batch, open_batch
 from stations.charging_profile_rules import judge
@@ -261,13 +261,15 @@ def change_configuration_without_answer(command: Command, now: datetime) -> None
 def change_configuration_conf(command: Command, conf: call_result.ChangeConfiguration, now: datetime) -> None:
     """Keep the value that the charge point took: Accepted or, active after its next reset, RebootRequired.
 
-    A secret (AuthorizationKey) is not kept. Rejected and NotSupported change nothing. What it means for passwords and
-    security profiles: stations/ocpp/security/credentials.py.
+    A secret is not kept: masking.py and the tenant say which keys are. Rejected and NotSupported change nothing. What
+    it means for passwords and security profiles: stations/ocpp/security/credentials.py.
     Source: OCPP 1.6 ed. 2, 5.3, 6.7, 6.8.
     """
     key = str(command.payload["key"])
     security_keys.answered(command, str(conf.status))
-    if conf.status not in ("Accepted", "RebootRequired") or is_secret_key(key):
+    if conf.status not in ("Accepted", "RebootRequired") or is_secret_key(
+        key, secret_keys.listed(command.action, command.tenant_id)
+    ):
         return
     value = command.payload["value"]
     row = ConfigurationKey(charge_point_id=command.charge_point_id, key=key, desired_value=value, desired_at=now)
@@ -293,10 +295,11 @@ def get_configuration_conf(command: Command, conf: call_result.GetConfiguration,
     Source: OCPP 1.6 ed. 2, 5.8, 6.23, 6.24.
     """
     rows: dict[str, ConfigurationKey] = {}
+    listed = secret_keys.listed(command.action, command.tenant_id)
     for entry in conf.configuration_key or []:
         key = str(entry["key"])[:255]
         value = entry.get("value")
-        secret = is_secret_key(key)
+        secret = is_secret_key(key, listed)
         rows[key] = ConfigurationKey(
             tenant_id=command.tenant_id,
             charge_point_id=command.charge_point_id,

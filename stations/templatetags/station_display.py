@@ -29,6 +29,7 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "registration_badge": display.registration_badge,
     "reservation_badge": display.reservation_badge,
     "shown_payload": display.shown_payload,
+    "shown_response": display.shown_response,
     "status_badge": display.status_badge,
     "transaction_link": display.transaction_link,
 }

@@ -51,6 +51,7 @@ class TenantAdmin(TenantModelAdmin):
             "Retention and limits",
             {
                 "fields": (
+                    "secret_configuration_keys",
                     "message_retention_days",
                     "meter_value_rollup_days",
                     "meter_value_retention_days",

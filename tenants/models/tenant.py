@@ -6,7 +6,7 @@ from datetime import datetime, tzinfo
 from zoneinfo import ZoneInfo
 
 from django.conf import settings
-from django.core.validators import MinValueValidator
+from django.core.validators import MaxLengthValidator, MinValueValidator
 from django.db import models
 from django.utils import timezone
 
@@ -68,6 +68,13 @@ class Tenant(models.Model):
         db_default=5,
         help_text="A repeated StopTransaction whose time differs by more is flagged as another statement.",
     )
+    secret_configuration_keys = models.TextField(
+        blank=True,
+        db_default="",
+        validators=[MaxLengthValidator(5000)],
+        help_text="One a line: configuration keys of charge points whose values nobody may read, beside those whose "
+        "names say so (password, PIN, secret, token, private key and the like).",
+    )
     message_retention_days = models.PositiveIntegerField(default=90, help_text="0 keeps messages for ever.")
     history_retention_days = models.PositiveIntegerField(
         null=True,
@@ -98,6 +105,11 @@ class Tenant(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def secret_keys(self) -> frozenset[str]:
+        """The configuration keys that the tenant has declared secret, in lower case."""
+        return frozenset(key.strip().lower() for key in self.secret_configuration_keys.splitlines() if key.strip())
 
     @property
     def kept_history_days(self) -> int:

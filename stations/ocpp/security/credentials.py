@@ -17,7 +17,7 @@ import logging
 from typing import Any
 
 from stations import credentials, security_events
-from stations.masking import is_secret_key
+from stations.masking import is_authorization_key
 from stations.models import ChargePoint, Command, PasswordChange
 from stations.models.charge_point import SecurityProfile
 from stations.models.command import CommandStatus
@@ -165,27 +165,27 @@ def _await_profile(command: Command) -> None:
 
 # --- ChangeConfiguration as a whole, called by stations/ocpp/core.py --------------------------------------------------
 def warnings(charge_point: ChargePoint, payload: dict[str, Any]) -> list[tuple[str, str]]:
-    if is_secret_key(payload["key"]):
+    if is_authorization_key(payload["key"]):
         return authorization_key_warnings(charge_point, payload)
     return security_profile_warnings(charge_point, payload) if is_profile_key(payload["key"]) else []
 
 
 def queued(command: Command) -> None:
-    if is_secret_key(command.payload["key"]):
+    if is_authorization_key(command.payload["key"]):
         authorization_key_queued(command)
     elif is_profile_key(command.payload["key"]):
         security_profile_queued(command)
 
 
 def answered(command: Command, status: str) -> None:
-    if is_secret_key(command.payload["key"]):
+    if is_authorization_key(command.payload["key"]):
         authorization_key_conf(command, status)
     elif is_profile_key(command.payload["key"]):
         security_profile_conf(command, status)
 
 
 def without_answer(command: Command) -> None:
-    if is_secret_key(command.payload["key"]):
+    if is_authorization_key(command.payload["key"]):
         authorization_key_without_answer(command)
     elif is_profile_key(command.payload["key"]):
         security_profile_without_answer(command)
