@@ -35,6 +35,7 @@ from stations.models import ChargePoint, PasswordChange
 from stations.models.charge_point import RegistrationStatus, SecurityProfile, validate_identity
 from stations.take_over import Arrival, Taken, take_over
 from tenants.models import Tenant
+from tenants.postgresql.breaker import is_away
 from tenants.scope import platform_scope, tenant_scope
 
 logger = logging.getLogger(__name__)
@@ -225,8 +226,11 @@ def decide(request: Request, owner: str) -> Accepted | Refusal:
             return REFUSALS["unknown_tenant"]
         with tenant_scope(tenant.pk):
             return _decide(tenant, request, owner)
-    except DatabaseError:
-        logger.exception("Handshake refused: the database failed")
+    except DatabaseError as error:
+        if is_away(error):
+            logger.info("Handshake refused: the database is away")
+        else:
+            logger.exception("Handshake refused: the database failed")
         return REFUSALS["unavailable"]
 
 

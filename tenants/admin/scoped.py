@@ -28,9 +28,9 @@ from unfold.decorators import display
 from unfold.paginator import InfinitePaginator
 from unfold.widgets import UnfoldAdminSelectWidget
 
-from csms.proxies import peer
 from tenants.admin import lists
 from tenants.admin.careful import CarefulAdmin, DialogForm
+from tenants.api.requests import address_of
 from tenants.models import ApiScope, AuditEntry, Site
 from tenants.permissions import allowed_site_ids, has_scope
 from tenants.scoped import TenantModel
@@ -71,14 +71,6 @@ def confined(queryset: Any, request: Any, site_path: str) -> Any:
     """`queryset` without rows of sites that the person may not see; `site_path` leads from the model to its site."""
     sites = limited_site_ids(request)
     return queryset if sites is None else queryset.filter(**{f"{site_path}__in": sites})
-
-
-def address_of(request: Any) -> str | None:
-    """The caller's address for the audit log; None when it is not known."""
-    scope = getattr(request, "scope", None)
-    if scope is None:
-        return request.META.get("REMOTE_ADDR") or None
-    return peer(scope, {name.lower(): value for name, value in scope["headers"]}).address or None
 
 
 class TenantModelAdmin(CarefulAdmin):

@@ -14,11 +14,13 @@ from csms.proxies import Peer, peer
 def peer_of(request: HttpRequest) -> Peer:
     """Who is calling, with forwarded headers read only from trusted proxies."""
     scope: Any = getattr(request, "scope", None)
-    if scope is None:
-        return Peer(request.META.get("REMOTE_ADDR", ""), request.is_secure())
     headers: dict[bytes, bytes] = {}
-    for name, value in scope["headers"]:
-        headers[name.lower()] = headers[name.lower()] + b", " + value if name.lower() in headers else value
+    if scope is None:
+        scope = {"client": (request.META.get("REMOTE_ADDR", ""), 0), "scheme": request.scheme}
+        headers = {name.lower().encode("latin-1"): value.encode("latin-1") for name, value in request.headers.items()}
+    else:
+        for name, value in scope["headers"]:
+            headers[name.lower()] = headers[name.lower()] + b", " + value if name.lower() in headers else value
     return peer(scope, headers)
 
 

@@ -101,6 +101,8 @@ class Breaker:
     def _refuse_while_away(self) -> None:
         since = self._away_since
         if since is not None:
+            # A process that was forked meanwhile has no thread that looks.
+            self._have_thread()
             raise Away(f"the database has been away for {monotonic() - since:.1f} s")
 
     def _wait_for_one(self, pool: ConnectionPool[Any], until: float) -> psycopg.Connection[Any]:
@@ -122,13 +124,17 @@ class Breaker:
 
     # --- the thread ---------------------------------------------------------------------------------------------------
     def _call(self) -> None:
-        """Have the thread look; it is begun at the first call, also in a process that was forked."""
+        """Have the thread look."""
+        self._have_thread()
+        self._wake.set()
+
+    def _have_thread(self) -> None:
+        """Begin the thread at the first call, and again in a process that was forked."""
         if self._thread is None or not self._thread.is_alive():
             with self._lock:
                 if self._thread is None or not self._thread.is_alive():
                     self._thread = threading.Thread(target=self._watch, name="database-breaker", daemon=True)
                     self._thread.start()
-        self._wake.set()
 
     def _watch(self) -> None:
         while True:

@@ -103,6 +103,20 @@ class TestSignIn:
         assert statuses(*found) == [200, 200, 200, 429]
         assert try_password("olga", PASSWORD, "2001:db8:1:3::1").status_code == 302
 
+    def test_behind_a_trusted_proxy_the_caller_counts_and_not_the_proxy(self, olga: User, settings: Any) -> None:
+        settings.CSMS_TRUSTED_PROXIES = ["127.0.0.1"]
+
+        def through_proxy(password: str, address: str) -> int:
+            fields = {"username": "olga", "password": password}
+            answer = Client().post("/admin/login/", fields, headers={"X-Forwarded-For": address})
+            return int(answer.status_code)
+
+        assert [through_proxy(WRONG, HOME) for _ in range(4)] == [200, 200, 200, 429]
+        assert through_proxy(PASSWORD, ELSEWHERE) == 302
+        # Nobody else is believed.
+        settings.CSMS_TRUSTED_PROXIES = []
+        assert [through_proxy(WRONG, f"192.0.2.{number}") for number in range(4)] == [200, 200, 200, 429]
+
     def test_slips_are_forgotten_with_the_right_password(self, olga: User) -> None:
         for _ in range(4):
             assert statuses(*(try_password("olga") for _ in range(2))) == [200, 200]
