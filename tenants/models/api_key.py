@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
-from django.db import DatabaseError, models, transaction
+from django.db import DatabaseError, models
 
 from tenants.models.site import Site
 from tenants.scope import platform_scope, tenant_scope
@@ -145,8 +145,8 @@ class ApiKey(TenantModel):
         if self.last_used_at is None or now - self.last_used_at >= LAST_USED_RESOLUTION:
             self.last_used_at = now
             try:
-                with transaction.atomic():
-                    type(self).objects.filter(pk=self.pk).update(last_used_at=now)
+                # Who is calling is found out before any transaction begins, so there is none that an error would end.
+                type(self).objects.filter(pk=self.pk).update(last_used_at=now)
             except DatabaseError as error:
                 # Of a database that takes no writes one may still read.
                 logger.warning("The use of an API key was not noted (%s)", type(error).__name__)

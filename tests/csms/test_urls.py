@@ -117,6 +117,10 @@ class TestDatabaseWithoutWrites:
         key = ApiKey.issue(tenants.tenant_a, "all", ["read", "manage"])[1]
         client = Client(headers={"Authorization": f"Api-Key {key}"})
         body = {"slug": "depot", "name": "Depot"}
+        if connection.vendor == "postgresql":
+            # The first use within a minute is written down. That fails here for itself, and would end the transaction
+            # that this test runs in.
+            client.get("/api/v1/sites/")
         with without_writes():
             assert client.get("/api/v1/sites/").status_code == 200
             for method, path in (("put", "/api/v1/sites/depot/"), ("post", "/api/v1/sites/")):
