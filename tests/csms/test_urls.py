@@ -16,7 +16,8 @@ from psycopg_pool import PoolTimeout
 
 from csms import __version__, health, urls
 from stations import connections
-from tenants.models import ApiKey
+from tenants.models import ApiKey, Tenant
+from tenants.scope import platform_scope, tenant_scope
 from tests.conftest import Tenants
 from tests.servers import REPOSITORY, wait_until
 from tests.stations.admin.people import sign_in
@@ -39,16 +40,23 @@ def test_version_is_that_of_the_package() -> None:
 def without_writes() -> Iterator[None]:
     """What a standby, or a disk without room, does to this test's connection."""
     with connection.cursor() as cursor:
-        if connection.vendor == "postgresql":
+        if connection.vendor == "postgresql" and connection.in_atomic_block:
             # Taken back with the savepoint.
             with transaction.atomic():
                 cursor.execute("SET LOCAL transaction_read_only = on")
                 yield
                 transaction.set_rollback(True)
-        else:
-            cursor.execute("PRAGMA query_only = on")
+            return
+        on, off = (
+            ("SET default_transaction_read_only = on", "SET default_transaction_read_only = off")
+            if connection.vendor == "postgresql"
+            else ("PRAGMA query_only = on", "PRAGMA query_only = off")
+        )
+        cursor.execute(on)
+        try:
             yield
-            cursor.execute("PRAGMA query_only = off")
+        finally:
+            cursor.execute(off)
 
 
 @pytest.mark.django_db
@@ -117,16 +125,24 @@ class TestDatabaseWithoutWrites:
         key = ApiKey.issue(tenants.tenant_a, "all", ["read", "manage"])[1]
         client = Client(headers={"Authorization": f"Api-Key {key}"})
         body = {"slug": "depot", "name": "Depot"}
-        if connection.vendor == "postgresql":
-            # The first use within a minute is written down. That fails here for itself, and would end the transaction
-            # that this test runs in.
-            client.get("/api/v1/sites/")
+        # Its first use within a minute is written down, which here would end the transaction that the test runs in.
+        client.get("/api/v1/sites/")
         with without_writes():
             assert client.get("/api/v1/sites/").status_code == 200
             for method, path in (("put", "/api/v1/sites/depot/"), ("post", "/api/v1/sites/")):
                 refused = getattr(client, method)(path, body, content_type="application/json")
                 assert (refused.status_code, refused["Content-Type"], refused["Retry-After"]) == (503, PROBLEM, "5")
                 assert refused.json()["detail"] == "The database takes no writes at the moment."
+
+    @pytest.mark.django_db(transaction=True)
+    def test_key_that_was_not_used_before_may_read(self) -> None:
+        with platform_scope():
+            tenant = Tenant.objects.create(slug="gamma", name="Gamma")
+        key, text = ApiKey.issue(tenant, "all", ["read"])
+        with without_writes():
+            assert Client(headers={"Authorization": f"Api-Key {text}"}).get("/api/v1/sites/").status_code == 200
+        with tenant_scope(tenant):
+            assert ApiKey.objects.get(pk=key.pk).last_used_at is None
 
     def test_form_is_answered_with_a_page_that_says_so(self, tenants: Tenants) -> None:
         client = sign_in(tenants.tenant_a)
