@@ -31,6 +31,7 @@ from typing import Any
 from asgiref.sync import async_to_sync
 from channels.layers import get_channel_layer
 from django.db import transaction
+from django.db.models import QuerySet
 
 from csms.ocppj.payloads import order_call, parse_result, validate_call
 from stations import secret_keys
@@ -74,6 +75,11 @@ IDEMPOTENT = {
 }  # fmt: skip
 # OCPP 1.6 section 4.2: not while the registration is Pending.
 NOT_WHILE_PENDING = ("RemoteStartTransaction", "RemoteStopTransaction")
+
+
+def usual_life_seconds(action: str) -> int:
+    """How long a command waits for its charge point unless it says otherwise."""
+    return TIME_TO_LIVE_SECONDS.get(action, DEFAULT_TIME_TO_LIVE_SECONDS)
 
 
 # --- enqueue ----------------------------------------------------------------------------------------------------------
@@ -175,7 +181,7 @@ def _new(
     batch: CommandBatch | None,
 ) -> Command:
     now = datetime.now(UTC)
-    life = time_to_live_seconds or TIME_TO_LIVE_SECONDS.get(action, DEFAULT_TIME_TO_LIVE_SECONDS)
+    life = time_to_live_seconds or usual_life_seconds(action)
     return Command(
         charge_point=charge_point,
         tenant_id=charge_point.tenant_id,
@@ -225,6 +231,12 @@ def withdraw(command: Command) -> bool:
             command.status = CommandStatus.WITHDRAWN
             _note_without_answer(command, datetime.now(UTC))
     return bool(withdrawn)
+
+
+def withdraw_many(rows: QuerySet[Command]) -> int:
+    """Withdraw those of `rows` that are still queued; gives their number."""
+    with transaction.atomic():
+        return sum(withdraw(command) for command in rows.filter(status=CommandStatus.QUEUED).order_by("pk"))
 
 
 def _note_without_answer(command: Command, now: datetime) -> None:

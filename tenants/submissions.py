@@ -24,6 +24,7 @@ import orjson
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from cryptography.fernet import InvalidToken
 from django.contrib import admin, messages
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.db import IntegrityError, transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect, UnreadablePostError
 from django.template.response import TemplateResponse
@@ -38,6 +39,8 @@ View = TypeVar("View", bound=Callable[..., Any])
 
 SWITCH = "csms_switch"
 CHOICE = "csms_choice-"
+# The rows that an action is about (tenants/admin/selection.py).
+SELECTION = "csms_selection"
 _KEY_PREFIX = "form "
 _OURS = ("csrfmiddlewaretoken", tickets.FIELD, SWITCH)
 # Parts of names of fields whose values are not written into a page again.
@@ -292,6 +295,11 @@ def refusal_page(request: Any, submission: Submission) -> TemplateResponse:
     """A page that says why nothing was done, and holds what was posted so that it can be sent again."""
     submission.is_shown = True
     posted = [(name, value) for name, values in request.POST.lists() if _is_carried(name) for value in values]
+    selection = getattr(request, "csms_selection", None)
+    if selection is not None:
+        # As the rows are now, and in one field.
+        posted = [pair for pair in posted if pair[0] not in (SELECTION, ACTION_CHECKBOX_NAME, "select_across", "index")]
+        posted.append((SELECTION, selection.sign()))
     context = {
         **admin.site.each_context(request),
         "title": "Nothing was done",

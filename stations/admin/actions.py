@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 from django.contrib import admin, messages
@@ -11,12 +12,13 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.template.response import TemplateResponse
 from django.urls import reverse
+from django.utils import timezone
 from unfold.dataclasses import ActionDialog
 from unfold.decorators import action
 
 from stations import commands
 from stations.admin import dialogs
-from stations.models import ChargePoint, Command
+from stations.models import ChargePoint, Command, Transaction
 from tenants.admin.scoped import TenantModelAdmin
 from tenants.display import leave_dialog
 
@@ -55,17 +57,22 @@ def many_page(
     model_admin: TenantModelAdmin, request: HttpRequest, charge_points: list[ChargePoint], form: dialogs.CommandForm
 ) -> HttpResponse:
     """Ask once what shall be done to the charge points chosen in the list; with the errors of what was filled in."""
+    now = timezone.now()
+    receivers = [each for each in charge_points if not each.disabled]
+    running = Transaction.objects.open().filter(charge_point__in=[each.pk for each in receivers]).count()
     context = {
         **model_admin.admin_site.each_context(request),
-        "title": f"{form.title}: {len(charge_points)} charge points",
+        "title": f"{form.title}: {len(charge_points):,} charge points",
         "opts": model_admin.opts,
         "form": form,
+        "receivers": len(receivers),
+        "disabled": len(charge_points) - len(receivers),
         "shown": charge_points[:SHOWN_TARGETS],
         "more": max(0, len(charge_points) - SHOWN_TARGETS),
-        "offline": sum(not charge_point.connected for charge_point in charge_points),
-        "selected": request.POST.getlist("_selected_action"),
+        "offline": sum(not each.connected for each in receivers),
+        "expires_at": now + timedelta(seconds=commands.usual_life_seconds(form.action)) if form.action else None,
+        "running": running if form.action == "Reset" else 0,
         "action_name": request.POST.get("action", ""),
-        "select_across": request.POST.get("select_across", "0"),
         "media": model_admin.media,
     }
     return TemplateResponse(request, "stations/admin/send_to_many.html", context)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin, messages
-from django.db.models import Exists, OuterRef, Prefetch, QuerySet, prefetch_related_objects
+from django.db.models import Count, Exists, OuterRef, Prefetch, QuerySet, prefetch_related_objects
 from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
@@ -30,6 +30,7 @@ from stations.admin.station_actions import MANY, MENUS, ExtensionActions
 from stations.display import connection_dot, connector_badge, registration_badge
 from stations.models import ChargePoint, Connector, Transaction
 from stations.models.connector import ChargePointStatus
+from tenants.admin.careful import SHOWN_ROWS
 from tenants.admin.scoped import SiteFilter, confined
 from tenants.display import DASH, ago, secret_message
 
@@ -94,6 +95,10 @@ class ChargePointAdmin(CommandActions, ExtensionActions):
     actions_detail = MENUS
     actions = MANY
     change_form_template = "admin/stations/chargepoint/change_form.html"
+    instead = (
+        "Disable instead",
+        "A charge point that is disabled is refused and gets no commands; its transactions and its history stay.",
+    )
     fieldsets = (
         (None, {"fields": ("identity", "description", "site", "registration_status", "disabled")}),
         ("Security", {"fields": ("security_profile", "exact_security_profile", "serial_number")}),
@@ -105,10 +110,9 @@ class ChargePointAdmin(CommandActions, ExtensionActions):
         ("Behaviour", {"fields": TOLERANCES}),
     )
 
-    def version_of(self, request: HttpRequest, row: Any) -> dict[str, Any]:
+    def version_names(self, request: HttpRequest, row: Any) -> tuple[str, ...]:
         # What the dialogs about passwords and profiles change is in no field of the form.
-        names = ("password_hash", "pending_security_profile")
-        return super().version_of(request, row) | {name: getattr(row, name) for name in names}
+        return (*super().version_names(request, row), "password_hash", "pending_security_profile")
 
     # --- list ---------------------------------------------------------------------------------------------------------
     def get_changelist_instance(self, request: HttpRequest) -> Any:
@@ -233,14 +237,29 @@ class ChargePointAdmin(CommandActions, ExtensionActions):
     def save_row(self, obj: ChargePoint, form: Any) -> None:
         registration.save(obj, form.changed_data)
 
+    def consequences(self, request: HttpRequest, rows: QuerySet[Any]) -> list[str]:
+        connected = rows.filter(connected=True).count()
+        if not connected:
+            return []
+        return [f"{connected:,} of them connected now: their connections end, and they are refused from then on."]
+
+    def do_instead(self, request: HttpRequest, rows: QuerySet[Any]) -> str:
+        disabled = list(rows.filter(disabled=False).select_for_update(no_key=True, of=("self",)))
+        for charge_point in disabled:
+            charge_point.disabled = True
+            registration.save(charge_point, ["disabled"])
+            self.audit(request, "change", charge_point, {"disabled": [False, True]})
+        more = f" and {len(disabled) - 10:,} more" if len(disabled) > 10 else ""
+        return f"Disabled: {', '.join(row.identity for row in disabled[:10]) or 'none that was not before'}{more}."
+
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> tuple[list[Any], dict[str, int], set[str], Any]:
         """What goes and what stands in the way, without loading a million messages to list them."""
         chosen = list(objs)
+        transactions = Transaction.objects.filter(charge_point__in=[each.pk for each in chosen])
+        numbers = transactions.order_by().values_list("charge_point__identity").annotate(number=Count("pk"))
         protected = [
-            f"Transaction {pk} of {identity}"
-            for pk, identity in Transaction.objects.filter(charge_point__in=[each.pk for each in chosen])
-            .order_by("-id")
-            .values_list("pk", "charge_point__identity")[:10]
+            f"{identity} has {number:,} {'transaction' if number == 1 else 'transactions'}, which are kept"
+            for identity, number in numbers.order_by("charge_point__identity")[:SHOWN_ROWS]
         ]
         listed = [format_html("{} with its connectors, commands, messages and log", each.identity) for each in chosen]
         return listed, {"charge points": len(chosen)}, set(), protected

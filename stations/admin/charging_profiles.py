@@ -161,6 +161,18 @@ class ChargingProfileAdmin(TenantModelAdmin):
         form.is_valid()
         return TemplateResponse(request, "stations/admin/charging_profile_preview.html", preview_of(form, row))
 
+    def consequences(self, request: HttpRequest, rows: QuerySet[Any]) -> list[str]:
+        installed = confined(InstalledProfile.objects.filter(library__in=rows), request, "charge_point__site")
+        identities = installed.order_by("charge_point__identity").values_list("charge_point__identity", flat=True)
+        where = list(identities.distinct())
+        if not where:
+            return []
+        named = ", ".join(where[:SHOWN_INSTALLED]) + (" and more" if len(where) > SHOWN_INSTALLED else "")
+        return [
+            f"It is installed at {named} and stays in force there. To end that, clear it there first: "
+            "Charging, Clear charging profile, on the page of the charge point."
+        ]
+
     # --- writing ------------------------------------------------------------------------------------------------------
     def save_model(self, request: Any, obj: ChargingProfile, form: Any, change: bool) -> None:
         before = ChargingProfile.objects.filter(pk=obj.pk).first() if change else None

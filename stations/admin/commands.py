@@ -21,6 +21,7 @@ from stations.models import Command, CommandBatch
 from stations.models.command import CommandStatus
 from stations.ocpp.actions import TO_CHARGE_POINT
 from tenants.admin.scoped import LogAdmin, confirmation
+from tenants.admin.selection import number_of
 from tenants.display import DASH, leave_dialog, moment, pretty_json
 
 # Commands that something follows from; their pages wait for it this long after the answer.
@@ -69,6 +70,7 @@ class CommandAdmin(LogAdmin):
     list_filter = ("status", ActionFilter, ChosenChargePoint, BatchFilter)
     search_fields = ("charge_point__identity",)
     search_help_text = "Identity of the charge point"
+    actions = ("withdraw_many",)
     actions_detail = ("withdraw",)
     change_form_template = "admin/stations/command/change_form.html"
 
@@ -137,6 +139,27 @@ class CommandAdmin(LogAdmin):
         else:
             messages.warning(request, "It was too late: the command has been sent or closed.")
         return leave_dialog(request, reverse("admin:stations_command_change", args=[command.pk]))
+
+    @admin.action(description="Withdraw", permissions=["operate"])
+    def withdraw_many(self, request: HttpRequest, queryset: QuerySet[Command]) -> HttpResponse | None:
+        queued = queryset.filter(status=CommandStatus.QUEUED)
+        number, chosen = queued.count(), number_of(request)
+        question = self.ask_first(
+            request,
+            "withdraw_many",
+            f"Withdraw {number:,} commands?",
+            [
+                "They are not sent any more, unless they are sent while you read this.",
+                f"{chosen - number:,} of the {chosen:,} chosen are not queued any more." if chosen > number else "",
+            ],
+            f"Withdraw {number:,} commands",
+            shown=queued.select_related("charge_point").order_by("pk"),
+        )
+        if question is not None:
+            return question
+        withdrawn = commands.withdraw_many(queued)
+        messages.success(request, f"{withdrawn:,} commands withdrawn; {chosen - withdrawn:,} were not queued any more.")
+        return None
 
     def get_actions_detail(self, request: HttpRequest, object_id: Any) -> list[Any]:
         queued = self.get_object(request, object_id).status == CommandStatus.QUEUED

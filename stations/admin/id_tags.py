@@ -8,7 +8,7 @@ from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import ValidationError
 from django.db.models import Q, QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
@@ -16,11 +16,12 @@ from django.utils.http import urlencode
 from unfold.decorators import display
 from unfold.widgets import UnfoldAdminTextInputWidget
 
-from stations.models import IdTag
+from stations.models import IdTag, LocalAuthListEntry, Transaction
 from stations.models.id_tag import validate_id_tag
 from stations.refused_id_tags import set_aliases, taken
 from tenants.admin.people import SitesField
 from tenants.admin.scoped import TenantModelAdmin
+from tenants.admin.selection import number_of
 from tenants.display import DASH, badge, moment
 
 
@@ -122,6 +123,7 @@ class IdTagAdmin(TenantModelAdmin):
     search_help_text = "Id tag or alias, driver, description, parent"
     actions = ("block", "unblock")
     readonly_fields = ("site_names", "alias_names", "transactions_link")
+    instead = ("Block instead", "An id tag that is blocked is refused everywhere and stays in the lists and in search.")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         return super().get_queryset(request).prefetch_related("sites", "aliases")
@@ -173,17 +175,65 @@ class IdTagAdmin(TenantModelAdmin):
         return format_html('<a class="csms-link" href="{}">Transactions of this tag</a>', url)
 
     @admin.action(description="Block", permissions=["edit"])
-    def block(self, request: HttpRequest, queryset: QuerySet[IdTag]) -> None:
-        self._set_blocked(request, queryset, True)
+    def block(self, request: HttpRequest, queryset: QuerySet[IdTag]) -> HttpResponse | None:
+        running = Transaction.objects.open().filter(id_tag_row__in=queryset).count()
+        goes_on = "Transactions that run with them go on until somebody stops them"
+        sentences = [f"{goes_on}: {running:,} now." if running else ""]
+        return self._set_blocked(request, queryset, True, sentences)
 
     @admin.action(description="Unblock", permissions=["edit"])
-    def unblock(self, request: HttpRequest, queryset: QuerySet[IdTag]) -> None:
-        self._set_blocked(request, queryset, False)
+    def unblock(self, request: HttpRequest, queryset: QuerySet[IdTag]) -> HttpResponse | None:
+        return self._set_blocked(request, queryset, False, ["It makes no difference when and why each was blocked."])
 
-    def _set_blocked(self, request: HttpRequest, queryset: QuerySet[IdTag], blocked: bool) -> None:
-        changed = list(queryset.filter(blocked=not blocked))
-        for tag in changed:
-            tag.blocked = blocked
-            tag.save(update_fields=["blocked", "updated_at"])
-            self.audit(request, "change", tag, {"blocked": [not blocked, blocked]})
-        messages.success(request, f"{len(changed)} id tags {'blocked' if blocked else 'unblocked'}.")
+    def _set_blocked(
+        self, request: HttpRequest, queryset: QuerySet[IdTag], blocked: bool, sentences: list[str]
+    ) -> HttpResponse | None:
+        verb, done = ("Block", "blocked") if blocked else ("Unblock", "unblocked")
+        changing = queryset.filter(blocked=not blocked).order_by("id_tag")
+        number = changing.count()
+        others = number_of(request) - number
+        question = self.ask_first(
+            request,
+            verb.lower(),
+            f"{verb} {number:,} id tags?",
+            [f"{others:,} of the {number_of(request):,} chosen are {done} already." if others else "", *sentences],
+            f"{verb} {number:,} id tags",
+            shown=changing,
+        )
+        if question is not None:
+            return question
+        self.write_blocked(request, changing, blocked)
+        messages.success(request, f"{number} id tags {done}.")
+        return None
+
+    def write_blocked(self, request: HttpRequest, queryset: QuerySet[IdTag], blocked: bool) -> None:
+        tags = list(queryset.prefetch_related(None).select_for_update(no_key=True))
+        queryset.filter(pk__in=[tag.pk for tag in tags]).update(blocked=blocked, updated_at=timezone.now())
+        self.audit_all(request, "change", tags, {"blocked": [not blocked, blocked]})
+
+    # --- deleting -----------------------------------------------------------------------------------------------------
+    def consequences(self, request: HttpRequest, rows: QuerySet[IdTag]) -> list[str]:
+        used = Transaction.objects.filter(id_tag_row__in=rows)
+        running, ended = used.filter(stopped_at__isnull=True).count(), used.filter(stopped_at__isnull=False).count()
+        sentences = []
+        if running:
+            sentences.append(f"{count_of(running, 'transaction')} running with it now: it goes on, and can be stopped.")
+        if ended:
+            sentences.append(f"{count_of(ended, 'transaction')} that ended: they keep the id tag as a text.")
+        listed = LocalAuthListEntry.objects.filter(key__in=rows.values("key")).values("local_auth_list").distinct()
+        if listed.exists():
+            sentences.append(
+                f"It is in the local list of {count_of(listed.count(), 'charge point')}: accepted there without asking "
+                "us, until the list is sent again."
+            )
+        return sentences
+
+    def do_instead(self, request: HttpRequest, rows: QuerySet[IdTag]) -> str:
+        blocking = rows.filter(blocked=False)
+        number = blocking.count()
+        self.write_blocked(request, blocking, True)
+        return f"{count_of(number, 'id tag')} blocked."
+
+
+def count_of(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

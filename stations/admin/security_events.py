@@ -21,6 +21,7 @@ from stations.models import ChargePoint, SecurityEvent
 from stations.models.security_event import EventSource
 from stations.security_events import kind_of
 from tenants.admin.scoped import ConfirmForm, LogAdmin, TenantModelAdmin, confined, confirmation
+from tenants.admin.selection import number_of
 from tenants.display import DASH, badge, leave_dialog, local_text, moment
 
 SHOWN = 30
@@ -231,8 +232,23 @@ class SecurityEventAdmin(LogAdmin):
         return f"{event.acknowledged_by}, {local_text(event.acknowledged_at)}"
 
     @admin.action(description="Acknowledge", permissions=["operate"])
-    def acknowledge_many(self, request: HttpRequest, queryset: QuerySet[SecurityEvent]) -> None:
+    def acknowledge_many(self, request: HttpRequest, queryset: QuerySet[SecurityEvent]) -> HttpResponse | None:
+        opened = queryset.filter(acknowledged_at=None)
+        number, chosen = opened.count(), number_of(request)
+        question = self.ask_first(
+            request,
+            "acknowledge_many",
+            f"Acknowledge {number:,} events?",
+            [
+                "They stay in the list, with your name.",
+                f"{chosen - number:,} of the {chosen:,} chosen are acknowledged already." if chosen > number else "",
+            ],
+            f"Acknowledge {number:,} events",
+        )
+        if question is not None:
+            return question
         _say(request, security_events.acknowledge(queryset, request.user.get_username()))
+        return None
 
     @action(
         description="Acknowledge",

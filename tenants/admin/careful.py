@@ -6,26 +6,32 @@ with what was filled in: for a form what differs, field by field, with a choice;
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from itertools import islice
 from typing import Any
 
 from django import forms
-from django.contrib import admin
+from django.contrib import admin, messages
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.utils import flatten_fieldsets, unquote
 from django.db import models, transaction
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.loader import render_to_string
+from django.template.response import TemplateResponse
+from django.urls import reverse
 from django.utils.text import capfirst
 from unfold.admin import ModelAdmin
 from unfold.forms import BaseDialogForm
 
 from tenants import tickets
+from tenants.admin.selection import MOST_ROWS, Selection, number_of
 from tenants.display import local_text
 from tenants.submissions import (
     CHANGED,
     CHOICE,
+    SELECTION,
     SWITCH,
     Difference,
     Submission,
@@ -35,6 +41,10 @@ from tenants.submissions import (
 )
 
 NONE = "none"
+# Rows named in the question before an action, and the answer to it.
+SHOWN_ROWS = 50
+CONFIRMED = "csms_confirmed"
+INSTEAD = "csms_instead"
 
 
 def frame(request: Any) -> dict[str, Any]:
@@ -209,12 +219,19 @@ class CarefulAdmin(ModelAdmin):
 
     # Columns that make a row another one for whoever looks at it; empty: those of its form.
     version_fields: tuple[str, ...] = ()
+    # What can be done instead of deleting: the text of a button, and why one might. None: nothing.
+    instead: tuple[str, str] | None = None
+
+    def version_names(self, request: HttpRequest, row: models.Model) -> tuple[str, ...]:
+        """The columns that people decide about."""
+        names = self.version_fields or tuple(flatten_fieldsets(self.get_fieldsets(request, row)))
+        columns = {each.name for each in self.opts.concrete_fields}
+        return tuple(name for name in names if name in columns)
 
     def version_of(self, request: HttpRequest, row: models.Model) -> dict[str, Any]:
-        """The columns of `row` that people decide about."""
-        names = self.version_fields or tuple(flatten_fieldsets(self.get_fieldsets(request, row)))
-        columns = {each.name: each for each in self.opts.concrete_fields}
-        return {name: columns[name].value_from_object(row) for name in names if name in columns}
+        """What people have decided about `row`, by column."""
+        names = self.version_names(request, row)
+        return {name: self.opts.get_field(name).value_from_object(row) for name in names}
 
     def get_form(self, request: Any, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
         form = super().get_form(request, obj, change=change, **kwargs)
@@ -260,8 +277,18 @@ class CarefulAdmin(ModelAdmin):
         return formsets, inlines
 
     def delete_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> Any:
-        refused = self.refusal_of(request, object_id) if self.has_delete_permission(request) else None
-        return refused or super().delete_view(request, object_id, extra_context)
+        if not self.has_delete_permission(request):
+            return super().delete_view(request, object_id, extra_context)
+        refused = self.refusal_of(request, object_id)
+        if refused is not None:
+            return refused
+        rows = self.get_queryset(request).filter(pk=unquote(object_id))
+        page = reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_change", args=[unquote(object_id)])
+        if INSTEAD in request.POST and self.instead and self.has_change_permission(request):
+            messages.success(request, self.do_instead(request, rows))
+            return HttpResponseRedirect(page)
+        extra = {**self._deleting(request, rows), "back_url": page}
+        return super().delete_view(request, object_id, {**extra, **(extra_context or {})})
 
     def refusal_of(self, request: HttpRequest, object_id: str) -> HttpResponse | None:
         """For a page about a row that is no form of ours: the page that refuses a submission, if it must be refused."""
@@ -274,8 +301,94 @@ class CarefulAdmin(ModelAdmin):
         submission.refuse(CHANGED)
         return refusal_page(request, submission)
 
-    def response_action(self, request: HttpRequest, queryset: QuerySet[Any]) -> Any:
+    # --- actions on many rows -----------------------------------------------------------------------------------------
+    def changelist_view(self, request: Any, extra_context: dict[str, Any] | None = None) -> Any:
+        chosen = Selection.read(request.POST[SELECTION]) if SELECTION in request.POST else None
+        if chosen is not None:
+            # What Django asks for before it calls response_action, which knows the rows.
+            request.csms_chosen = chosen
+            posted = request.POST.copy()
+            posted[ACTION_CHECKBOX_NAME] = "0"
+            posted["select_across"] = "1"
+            posted.pop("index", None)
+            request.POST = posted
+        return super().changelist_view(request, extra_context)
+
+    def response_action(self, request: Any, queryset: QuerySet[Any]) -> Any:
+        """Do what was chosen to exactly the rows that were chosen, however the list's filter sees them by now."""
         submission = submission_of(request)
-        if submission is not None and submission.refusal:
+        asked = getattr(request, "csms_chosen", None)
+        ticked = request.POST.getlist(ACTION_CHECKBOX_NAME)
+        if asked is not None:
+            queryset = self.get_queryset(request).filter(pk__in=asked.keys)
+        elif request.POST.get("select_across", "0") != "1":
+            # Django leaves out what is no key.
+            queryset = queryset.filter(pk__in=[key for key in ticked if key.isdecimal() and len(key) < 19])
+        first = queryset.order_by("pk").first()
+        columns = self.version_names(request, first) if first is not None else ()
+        now = request.csms_selection = Selection.of(queryset, columns)
+        if len(now.keys) > MOST_ROWS:
+            messages.error(request, f"More than {MOST_ROWS:,} rows at once are too many: narrow the list by a filter.")
+            return HttpResponseRedirect(request.get_full_path())
+        if submission is not None and asked is not None and now.version != asked.version:
+            submission.refuse(_changed_meanwhile(asked, now))
+        if submission is not None and submission.refusal and "_form_submitted" not in request.POST:
             return refusal_page(request, submission)
-        return super().response_action(request, queryset)
+        # The rows alone: a search may have joined and made distinct what is going to be locked or updated.
+        queryset = self.get_queryset(request).filter(pk__in=now.keys)
+        if INSTEAD in request.POST and self.instead and self.has_change_permission(request):
+            messages.success(request, self.do_instead(request, queryset))
+            return HttpResponseRedirect(request.get_full_path())
+        response = super().response_action(request, queryset)
+        if isinstance(response, TemplateResponse) and request.POST.get("action") == "delete_selected":
+            response.context_data = {**(response.context_data or {}), **self._deleting(request, queryset)}
+            response.context_data["back_url"] = request.get_full_path()
+        return response
+
+    def _deleting(self, request: HttpRequest, rows: QuerySet[Any]) -> dict[str, Any]:
+        offered = self.instead if self.has_change_permission(request) else None
+        return {"consequences": self.consequences(request, rows), "instead": offered, "instead_name": INSTEAD}
+
+    # --- deleting -----------------------------------------------------------------------------------------------------
+    def consequences(self, request: HttpRequest, rows: QuerySet[Any]) -> Sequence[str]:
+        """What deleting `rows` means beyond the rows themselves, in sentences; to override."""
+        return ()
+
+    def do_instead(self, request: HttpRequest, rows: QuerySet[Any]) -> str:
+        """Do to `rows` what `instead` offers; gives the sentence that says so."""
+        raise NotImplementedError(f"{type(self).__name__} offers nothing instead of deleting.")
+
+    # --- the question -------------------------------------------------------------------------------------------------
+    def ask_first(
+        self,
+        request: Any,
+        action: str,
+        title: str,
+        sentences: Sequence[str],
+        submit_text: str,
+        *,
+        shown: Iterable[Any] = (),
+    ) -> TemplateResponse | None:
+        """The question before an action on many rows; None when it has been answered with yes."""
+        if CONFIRMED in request.POST:
+            return None
+        rows = list(islice(shown, SHOWN_ROWS))
+        context = {
+            **self.admin_site.each_context(request),
+            "title": title,
+            "opts": self.opts,
+            "action_name": action,
+            "sentences": [sentence for sentence in sentences if sentence],
+            "submit_text": submit_text,
+            "shown": rows,
+            "more": max(0, number_of(request) - len(rows)),
+            "confirmed_name": CONFIRMED,
+            "media": self.media,
+        }
+        return TemplateResponse(request, "tenants/ask_first.html", context)
+
+
+def _changed_meanwhile(asked: Selection, now: Selection) -> str:
+    gone = len(asked.keys) - len(now.keys)
+    what = f"{gone:,} of the {len(asked.keys):,} chosen are gone" if gone else "Some of the chosen were changed"
+    return f"{what} since you were asked. Nothing was done; look at what is chosen now, and send it again."

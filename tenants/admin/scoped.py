@@ -168,8 +168,16 @@ class TenantModelAdmin(CarefulAdmin):
         self.audit(request, "change", obj, getattr(request, "csms_changes", None))
 
     def log_deletions(self, request: Any, queryset: Iterable[models.Model]) -> None:
-        for obj in queryset:
-            self.audit(request, "delete", obj)
+        self.audit_all(request, "delete", queryset)
+
+    def audit_all(
+        self, request: Any, action: str, objects: Iterable[models.Model], changes: dict[str, Any] | None = None
+    ) -> None:
+        """As `audit` for many rows that were all changed alike."""
+        AuditEntry.objects.record_all(
+            request.user.get_username(), action, objects, changes=changes, user=request.user,
+            address=address_of(request),
+        )  # fmt: skip
 
     def history_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> HttpResponse:
         """The audit log, filtered to this object."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.db.models import Count, QuerySet
 from django.http import HttpRequest, HttpResponse
@@ -17,6 +18,11 @@ from tenants.admin.scoped import TenantModelAdmin, confirmation, limited_site_id
 from tenants.display import DASH, badge, leave_dialog
 from tenants.models import ApiKeySite, ApiScope, MembershipSite, Site, Tenant
 from tenants.scope import platform_scope, tenant_scope
+
+NOT_DELETED = (
+    "Nobody deletes a tenant here: its transactions and invoices have to be kept. Suspend it instead, on its page: its "
+    "data stay, and nobody sends commands or changes anything until it is resumed."
+)
 
 
 @admin.register(Tenant)
@@ -64,8 +70,8 @@ class TenantAdmin(TenantModelAdmin):
     )
     platform_fields = ("slug", "currency", "max_charge_points")
 
-    def version_of(self, request: HttpRequest, row: Any) -> dict[str, Any]:
-        return super().version_of(request, row) | {"suspended_at": row.suspended_at}
+    def version_names(self, request: HttpRequest, row: Any) -> tuple[str, ...]:
+        return (*super().version_names(request, row), "suspended_at")
 
     def has_module_permission(self, request: HttpRequest) -> bool:
         return self.has_view_permission(request)
@@ -87,6 +93,11 @@ class TenantAdmin(TenantModelAdmin):
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         # Invoices outlive the wish to clean up: a tenant is suspended, not deleted.
         return False
+
+    def delete_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> Any:
+        if self.has_platform_permission(request):
+            raise PermissionDenied(NOT_DELETED)
+        return super().delete_view(request, object_id, extra_context)
 
     def get_queryset(self, request: Any) -> QuerySet[Any]:
         queryset = super().get_queryset(request)

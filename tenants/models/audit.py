@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
@@ -30,7 +31,34 @@ class AuditEntryQuerySet(TenantQuerySet["AuditEntry"]):
 
         `changes` maps a field to [before, after]; the caller leaves secrets out.
         """
-        return self.create(
+        entry = self._entry(actor, action, obj, changes, user, address)
+        entry.save(force_insert=True)
+        return entry
+
+    def record_all(
+        self,
+        actor: str,
+        action: str,
+        objects: Iterable[models.Model],
+        *,
+        changes: dict[str, Any] | None = None,
+        user: User | None = None,
+        address: str | None = None,
+    ) -> None:
+        """As `record` for each of `objects`, which were all changed alike."""
+        entries = (self._entry(actor, action, obj, changes, user, address) for obj in objects)
+        self.bulk_create(entries, batch_size=500)
+
+    def _entry(
+        self,
+        actor: str,
+        action: str,
+        obj: models.Model | None,
+        changes: dict[str, Any] | None,
+        user: User | None,
+        address: str | None,
+    ) -> AuditEntry:
+        return AuditEntry(
             actor=actor[:200],
             user=user,
             action=action,

@@ -11,14 +11,15 @@ import time_machine
 from django.test import Client
 from django.urls import reverse
 
+from stations import commands
 from stations.models import ChargePoint, Command, IdTag
 from tenants import tickets
 from tenants.models import AuditEntry, IdempotencyRecord, Membership, Role, Tenant
 from tenants.scope import platform_scope, tenant_scope
 from tests.conftest import Tenants
 from tests.stations.admin.every_form import Form, form_at, forms_of
-from tests.stations.admin.people import Browser, client_of, new_user, sign_in, text_of, url
-from tests.stations.rows import new_charge_point, new_id_tag
+from tests.stations.admin.people import Browser, client_of, new_user, sign_in, sign_in_superuser, text_of, url
+from tests.stations.rows import new_charge_point, new_id_tag, start
 
 
 @pytest.fixture
@@ -102,10 +103,7 @@ class TestAnotherTenant:
             assert refused.status_code == 409
             assert where(IdTag) == [("A", "alpha")]
             again = forms_of(text_of(refused))[0]
-            assert {name: again.fields[name] for name in values} == {
-                name: [str(each) for each in value] if isinstance(value, list) else [value]
-                for name, value in values.items()
-            }
+        assert again.fields["action"] == ["delete_selected"]
         # The question of the action, in the tenant it was asked for.
         question = both.post(address, again.with_values(csms_switch="1"))
         assert question.status_code == 200
@@ -346,3 +344,104 @@ def test_dialog_by_its_address_is_a_whole_page_that_works_without_script(owner: 
     assert "<html" in text_of(wrong)
     done = owner.post(address, form.with_values(id_tag="TAG"))
     assert done["Location"] == url("stations_command_change", Command.objects.get().pk)
+
+
+class TestManyRows:
+    """Two thousand rows and more: one field for all of them, and exactly those that were asked about."""
+
+    def question(self, owner: Client, list_name: str, action: str, query: str = "") -> Form:
+        address = url(list_name) + query
+        first = opened(owner, address)
+        shown = owner.post(
+            address, first.with_values(action=action, select_across="1", index="0", _selected_action=["1"])
+        )
+        assert shown.status_code == 200
+        return next(form for form in forms_of(text_of(shown)) if form.fields.get("action") == [action])
+
+    def test_two_thousand_charge_points_are_deleted(self, owner: Client, in_tenant_a: Tenant) -> None:
+        ChargePoint.objects.bulk_create(
+            ChargePoint(identity=f"CP-{number}", tenant=in_tenant_a) for number in range(2000)
+        )
+        form = self.question(owner, "stations_chargepoint_changelist", "delete_selected")
+        assert len(form.fields) < 10
+        done = owner.post(url("stations_chargepoint_changelist"), form.fields)
+        assert done.status_code == 302
+        assert not ChargePoint.objects.exists()
+        assert AuditEntry.objects.filter(action="delete").count() == 2000
+
+    def test_five_thousand_id_tags_are_blocked_as_chosen_by_a_filter(self, owner: Client, in_tenant_a: Tenant) -> None:
+        IdTag.objects.bulk_create(
+            IdTag(id_tag=f"TAG-{number}", key=f"TAG-{number}", tenant=in_tenant_a, blocked=number < 10)
+            for number in range(5000)
+        )
+        form = self.question(owner, "stations_idtag_changelist", "block", "?acceptance=accepted")
+        owner.post(url("stations_idtag_changelist") + "?acceptance=accepted", form.fields)
+        assert IdTag.objects.filter(blocked=True).count() == 5000
+        assert AuditEntry.objects.count() == 4990
+
+    @pytest.mark.parametrize("change", ["gone", "changed", "more"])
+    def test_only_what_was_asked_about(self, owner: Client, change: str) -> None:
+        tags = [new_id_tag(name) for name in ("A", "B", "C")]
+        form = self.question(owner, "stations_idtag_changelist", "delete_selected")
+        match change:
+            case "gone":
+                tags[0].delete()
+            case "changed":
+                IdTag.objects.filter(pk=tags[0].pk).update(driver="somebody")
+            case "more":
+                new_id_tag("D")
+        answer = owner.post(url("stations_idtag_changelist"), form.fields)
+        if change == "more":
+            assert [tag.id_tag for tag in IdTag.objects.all()] == ["D"]
+            return
+        assert answer.status_code == 409
+        sentence = "1 of the 3 chosen are gone" if change == "gone" else "Some of the chosen were changed"
+        assert sentence in text_of(answer)
+        assert IdTag.objects.count() == (2 if change == "gone" else 3)
+        again = forms_of(text_of(answer))[0]
+        assert owner.post(url("stations_idtag_changelist"), again.fields).status_code == 302
+        assert not IdTag.objects.exists()
+
+    def test_queued_commands_are_withdrawn_together(self, owner: Client) -> None:
+        charge_points = [new_charge_point(f"CP-{number}", connected=False) for number in range(3)]
+        commands.enqueue_many(charge_points, "Reset", {"type": "Soft"}, "ada")
+        Command.objects.filter(charge_point=charge_points[0]).update(status="sent")
+        form = self.question(owner, "stations_command_changelist", "withdraw_many")
+        owner.post(url("stations_command_changelist"), form.fields)
+        assert sorted(Command.objects.values_list("status", flat=True)) == ["sent", "withdrawn", "withdrawn"]
+
+    def test_reset_of_many_says_how_long_it_waits_and_for_whom(self, owner: Client) -> None:
+        for number in range(3):
+            new_charge_point(f"CP-{number}", connected=number == 0, disabled=number == 2)
+        address = url("stations_chargepoint_changelist")
+        form = opened(owner, address)
+        page = text_of(
+            owner.post(
+                address,
+                form.with_values(action="reset_many", select_across="1", index="0", _selected_action=["1"]),
+            )
+        )
+        assert "1 of the chosen are disabled and left out; 2 remain." in page
+        assert "1 of them not connected: their commands are queued until they connect, at the latest until" in page
+
+
+def test_charge_point_with_transactions_can_be_disabled_instead_of_deleted(owner: Client) -> None:
+    charge_point = new_charge_point()
+    new_id_tag()
+    start(charge_point)
+    address = url("stations_chargepoint_delete", charge_point.pk)
+    page = text_of(owner.get(address))
+    assert "CP-1 has 1 transaction, which are kept" in page
+    assert "Disable instead" in page
+    done = owner.post(address, opened(owner, address).with_values(csms_instead="1"))
+    assert done["Location"] == url("stations_chargepoint_change", charge_point.pk)
+    charge_point.refresh_from_db()
+    assert charge_point.disabled
+    assert AuditEntry.objects.latest("id").changes == {"disabled": [False, True]}
+
+
+def test_tenant_is_not_deleted_for_a_reason_that_is_said(tenants: Tenants) -> None:
+    page = sign_in_superuser().get(url("tenants_tenant_delete", tenants.tenant_a.pk))
+    assert page.status_code == 403
+    assert "Nobody deletes a tenant here" in text_of(page)
+    assert "Your role" not in text_of(page)

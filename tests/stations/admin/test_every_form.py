@@ -264,3 +264,77 @@ def test_form_that_is_sent_twice_acts_once(tenants: Tenants, model: Any, pattern
 
     assert everything() == after
     assert place_of(second) == place_of(first)
+
+
+# --- actions on the rows of a list ------------------------------------------------------------------------------------
+ACTIONS = [
+    pytest.param(model, name, id=f"{model._meta.model_name}-{name}")
+    for model, model_admin in admin.site._registry.items()
+    for _, name, _ in model_admin._get_base_actions()
+]
+# What their questions ask for beyond yes.
+ANSWERED = {
+    "availability_many": {"connector_id": 0, "type": "Operative"},
+    "change_configuration_many": {"key": "HeartbeatInterval", "value": "60"},
+}
+
+
+class Asked(Walker):
+    """A platform administrator who has chosen an action for one row, and sees its question."""
+
+    def __init__(self, tenants: Tenants, model: type[models.Model], action: str) -> None:
+        pattern = next(each for each, _ in addresses(model) if str(each.name).endswith("_changelist"))
+        super().__init__(tenants, model, pattern, about_one=False)
+        offered = f'<option value="{action}"' in text_of(self.client.get(self.address))
+        if self.form is None or not offered:
+            self.form = None
+            return
+        chosen = {"action": action, "_selected_action": [str(self.row.pk)], "index": "0"}
+        response = self.send(**chosen)
+        assert response.status_code == 200, f"{action} asks nothing before it acts"
+        page = text_of(response)
+        self.form = next((form for form in forms_of(page) if form.fields.get("action") == [action]), None)
+        assert self.form is not None, f"{action} asks nothing before it acts"
+
+
+@pytest.mark.parametrize(("model", "action"), ACTIONS)
+def test_action_is_not_done_in_another_tenant(tenants: Tenants, model: Any, action: str) -> None:
+    asked = Asked(tenants, model, action)
+    if asked.form is None:
+        return
+    before = everything()
+    asked.client.post(reverse("tenants:switch"), {"tenant": tenants.tenant_b.pk})
+    response = asked.send(**ANSWERED.get(action, {}))
+    assert everything() == before
+    assert response.status_code == 409
+    assert "was opened for Alpha, and you work for Beta now" in text_of(response)
+
+
+@pytest.mark.parametrize(("model", "action"), ACTIONS)
+def test_action_is_not_done_to_what_changed_meanwhile(tenants: Tenants, model: Any, action: str) -> None:
+    asked = Asked(tenants, model, action)
+    if asked.form is None:
+        return
+    with platform_scope():
+        model._base_manager.filter(pk=asked.row.pk).update(**CHANGED[model])
+    before = everything()
+    response = asked.send(**ANSWERED.get(action, {}))
+    assert everything() == before
+    assert response.status_code == 409
+    assert "Some of the chosen were changed since you were asked" in text_of(response)
+    again = next(form for form in forms_of(text_of(response)) if form.fields.get("action") == [action])
+    asked.form = again
+    assert place_of(asked.send(**ANSWERED.get(action, {}))) or action == "sync_local_list_many"
+
+
+@pytest.mark.parametrize(("model", "action"), ACTIONS)
+def test_action_that_is_confirmed_twice_is_done_once(tenants: Tenants, model: Any, action: str) -> None:
+    asked = Asked(tenants, model, action)
+    if asked.form is None:
+        return
+    first = asked.send(**ANSWERED.get(action, {}))
+    assert place_of(first), errors_of(text_of(first))
+    after = everything()
+    second = asked.send(**ANSWERED.get(action, {}))
+    assert everything() == after
+    assert place_of(second) == place_of(first)

@@ -12,7 +12,7 @@ from django.utils import timezone
 from stations.models import IdTag
 from tenants.models import AuditEntry, Site, Tenant
 from tests.stations.admin.people import sign_in, text_of, url
-from tests.stations.rows import new_id_tag
+from tests.stations.rows import new_charge_point, new_id_tag, start
 
 
 @pytest.fixture
@@ -81,11 +81,29 @@ def test_state_in_the_list_is_what_a_charge_point_is_answered(
         assert len(changelist.result_list) == (choice == state.lower())
 
 
-def test_many_are_blocked_and_unblocked_at_once(admin: Client) -> None:
+def test_many_are_blocked_and_unblocked_after_a_question(admin: Client) -> None:
     tags = [new_id_tag("A"), new_id_tag("B", blocked=True)]
     chosen = {"_selected_action": [tag.pk for tag in tags]}
+    question = admin.post(url("stations_idtag_changelist"), {"action": "block", **chosen})
+    assert "Block 1 id tags?" in text_of(question)
+    assert "1 of the 2 chosen are blocked already." in text_of(question)
+    assert IdTag.objects.filter(blocked=True).count() == 1
+    chosen["csms_confirmed"] = ["yes"]
     admin.post(url("stations_idtag_changelist"), {"action": "block", **chosen})
     assert IdTag.objects.filter(blocked=True).count() == 2
     assert AuditEntry.objects.get().object_label == "A"
     admin.post(url("stations_idtag_changelist"), {"action": "unblock", **chosen})
     assert not IdTag.objects.filter(blocked=True).exists()
+
+
+def test_deleting_a_tag_in_use_says_what_follows_and_offers_to_block_it(admin: Client) -> None:
+    tag = new_id_tag("TAG-1")
+    start(new_charge_point())
+    address = url("stations_idtag_delete", tag.pk)
+    page = text_of(admin.get(address))
+    assert "1 transaction running with it now: it goes on, and can be stopped." in page
+    assert "Block instead" in page
+    done = admin.post(address, {"post": "yes", "csms_instead": "1"})
+    assert done["Location"] == url("stations_idtag_change", tag.pk)
+    tag.refresh_from_db()
+    assert tag.blocked

@@ -78,7 +78,7 @@ class TestAlerts:
             event(charge_point, name) for name in ("ResetOrReboot", "SettingSystemTime", "FirmwareUpdated")
         )
         submit(operator, "stations_securityevent_acknowledge", one.pk)
-        chosen = {"action": "acknowledge_many", "_selected_action": [two.pk]}
+        chosen = {"action": "acknowledge_many", "_selected_action": [two.pk], "csms_confirmed": "yes"}
         operator.post(url("stations_securityevent_changelist"), chosen)
         assert list(SecurityEvent.objects.alerts()) == [three]
         page = text_of(operator.get(url("stations_securityevent_change", one.pk)))
