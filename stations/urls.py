@@ -50,6 +50,7 @@ OF_CHARGE_POINT: dict[str, View] = {
     "data-transfers": vendor_messages.ChargePointDataTransferList.as_view(),
     "installed-certificates": charge_point_certificates.InstalledCertificateList.as_view(),
     "installed-profiles": charging_profiles.InstalledProfileList.as_view(),
+    "meter-values": transactions.ChargePointMeterValueList.as_view(),
     "messages": logs.MessageList.as_view(),
     "password": credentials.PasswordRotation.as_view(),
     "security-profile": credentials.SecurityProfileChange.as_view(),

@@ -240,6 +240,7 @@ def page_of(tx: Any) -> dict[str, Any]:
         "duration_text": duration(max(0.0, (end - tx.started_at).total_seconds())),
         "flags": flag_badges(tx),
         "flag_sentences": [(flag, labels[flag]) for flag in tx.flags if flag in labels],
+        "candidates": list(Transaction.objects.filter(pk__in=tx.candidates).order_by("pk")) if tx.candidates else [],
         "charts": [each for each in charts if each is not None],
         "meter_values": shown,
         "meter_values_limit": SHOWN_METER_VALUES,

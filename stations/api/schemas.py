@@ -20,6 +20,7 @@ from stations.models.command import CommandStatus
 from stations.models.message import MessageType
 from stations.models.refused_id_tag import Refusal
 from stations.models.reservation import EndReason, ReservationStatus
+from stations.models.transaction import MatchedBy
 from tenants.api.schema import component, obj, page_of
 
 __all__ = ["page_of", "query"]
@@ -152,10 +153,26 @@ TRANSACTION = component("Transaction", obj(
     power_w=described(NUMBER_OR_NULL, "The latest while active."),
     stop_reason=TEXT, stop_id_tag=TEXT, id_tag_status=TEXT, parent_id_tag=TEXT, reservation_id=INTEGER_OR_NULL,
     flags=described(array(TEXT), "Why it is held back from billing."),
+    matched_by=described(
+        {"type": ["string", "null"], "enum": [*MatchedBy.values, None]},
+        "How its StopTransaction was found to be its; null without one, or for one of before this was kept.",
+    ),
+    stop_transaction_id=described(TEXT_OR_NULL, "The transactionId that its StopTransaction carried, as sent."),
+    candidates=described(
+        array(INTEGER),
+        "Of a stop that several transactions could have had: their ids. Of such a transaction: those of the stops.",
+    ),
+    duplicate_of=described(INTEGER_OR_NULL, "The transaction whose start this one repeats in other words."),
     started_by_command=INTEGER_OR_NULL,
 ))  # fmt: skip
 METER_VALUE = component("MeterValue", obj(
-    timestamp=TIME, received_at=TIME, connector_id=INTEGER, energy_wh=NUMBER_OR_NULL, power_w=NUMBER_OR_NULL,
+    timestamp=TIME, received_at=TIME, connector_id=INTEGER, transaction=INTEGER_OR_NULL,
+    transaction_id_sent=described(TEXT_OR_NULL, "The transactionId as sent, where it is not that of `transaction`."),
+    matched_by=described(
+        {"type": ["string", "null"], "enum": [MatchedBy.TRANSACTION_ID.value, MatchedBy.CONNECTOR.value, None]},
+        "How it was found to be of `transaction`; null without one.",
+    ),
+    energy_wh=NUMBER_OR_NULL, power_w=NUMBER_OR_NULL,
     soc_percent=NUMBER_OR_NULL,
     sampled_value=described(array(OBJECT), "The OCPP list, untouched."),
 ))  # fmt: skip
@@ -407,7 +424,8 @@ _QUERY: dict[str, tuple[dict[str, Any], str]] = {
     "model": (TEXT, "As reported at boot."),
     "parent_id_tag": (TEXT, "A group, in any case."),
     "registration_status": (enum(*RegistrationStatus.values), "The registration status."),
-    "since": (TIME, "Received at or after this time."),
+    "transaction": (TEXT, "Those of this transaction, by its id; `none`: those without one."),
+    "since": (TIME, "Received at or after this time; of meter values: taken."),
     "site": (TEXT, "The slug of a site."),
     "source": (enum("id_tags", "groups", "sites"), "Where the entries that are wanted come from."),
     "started_after": (TIME, "Started at or after this time."),
@@ -415,7 +433,7 @@ _QUERY: dict[str, tuple[dict[str, Any], str]] = {
     "status": (enum(*CommandStatus.values), "The state of the command."),
     "unit": (enum("A", "W"), "A per phase, or W in total, which it is when it is left out."),
     "sync_automatically": (BOOLEAN, "Only lists that follow by themselves, or only the others."),
-    "until": (TIME, "Received before this time."),
+    "until": (TIME, "Received before this time; of meter values: taken."),
     "vendor": (TEXT, "As reported at boot."),
     "wait": ({"type": "integer", "minimum": 0, "maximum": 60}, "Seconds to wait for the command to be final."),
 }

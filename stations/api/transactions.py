@@ -1,4 +1,4 @@
-"""`transactions/`: what was charged, and its meter values."""
+"""`transactions/`: what was charged, and its meter values; those of a charge point, whosever they are."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from rest_framework.response import Response
 from stations import transactions
 from stations.api import schemas
 from stations.api.filters import charge_point_filter, flag, instant, site_filter, whole_number
-from stations.api.visibility import at_sites_of
+from stations.api.visibility import at_sites_of, charge_point_of
 from stations.models import MeterValue, Transaction
+from stations.models.transaction import MatchedBy
 from tenants.api.fields import Text
 from tenants.api.problems import Problem
 from tenants.api.views import StrictSerializer, TenantAPIView
@@ -49,8 +50,17 @@ def transaction_json(tx: Transaction) -> dict[str, Any]:
         "parent_id_tag": tx.parent_id_tag,
         "reservation_id": tx.reservation_id,
         "flags": tx.flags,
+        "matched_by": tx.matched_by or None,
+        "stop_transaction_id": tx.stop_ref or (str(tx.pk) if tx.stop_received else None),
+        "candidates": tx.candidates,
+        "duplicate_of": tx.duplicate_of,
         "started_by_command": tx.started_by_command_id,
     }
+
+
+def matched_by(row: MeterValue) -> str | None:
+    """How a reading was found to be its transaction's; None without one."""
+    return None if row.transaction_id is None else row.matched_by or MatchedBy.TRANSACTION_ID.value
 
 
 def meter_value_json(row: MeterValue) -> dict[str, Any]:
@@ -58,6 +68,9 @@ def meter_value_json(row: MeterValue) -> dict[str, Any]:
         "timestamp": row.timestamp,
         "received_at": row.received_at,
         "connector_id": row.connector_id,
+        "transaction": row.transaction_id,
+        "transaction_id_sent": row.transaction_ref or None,
+        "matched_by": matched_by(row),
         "energy_wh": row.energy_wh,
         "power_w": row.power_w,
         "soc_percent": row.soc_percent,
@@ -127,6 +140,32 @@ class TransactionMeterValueList(_Transactions):
     )
     def get(self, request: Request, pk: int) -> Response:
         return self.page(MeterValue.objects.filter(transaction=self.one(pk)), meter_value_json)
+
+
+class ChargePointMeterValueList(TenantAPIView):
+    query_parameters = frozenset({"connector_id", "transaction", "since", "until"})
+    cursor_order = ("-timestamp", "-pk")
+    paginated = True
+
+    @extend_schema(
+        operation_id="charge_point_meter_values_list",
+        summary="Meter values of a charge point, with and without a transaction, newest first",
+        parameters=schemas.query("connector_id", "transaction", "since", "until"),
+        responses={200: schemas.page_of(schemas.METER_VALUE)},
+    )
+    def get(self, request: Request, identity: str) -> Response:
+        rows = MeterValue.objects.filter(charge_point=charge_point_of(self, identity))
+        connector_id = whole_number(request, "connector_id")
+        if connector_id is not None:
+            rows = rows.filter(connector_id=connector_id)
+        if request.query_params.get("transaction") == "none":
+            rows = rows.filter(transaction__isnull=True)
+        else:
+            transaction_id = whole_number(request, "transaction")
+            rows = rows if transaction_id is None else rows.filter(transaction_id=transaction_id)
+        rows = instant(request, rows, "since", "timestamp__gte")
+        rows = instant(request, rows, "until", "timestamp__lt")
+        return self.page(rows, meter_value_json)
 
 
 class TransactionClose(_Transactions):

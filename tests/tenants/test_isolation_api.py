@@ -81,6 +81,7 @@ OBJECTS: dict[str, dict[str, Any]] = {
     "charge-points/<path:identity>/data-transfers/": {},
     "charge-points/<path:identity>/installed-profiles/": {},
     "charge-points/<path:identity>/messages/": {},
+    "charge-points/<path:identity>/meter-values/": {},
     "charge-points/<path:identity>/password/": {"POST": {}},
     "charge-points/<path:identity>/security-profile/": {"POST": {"security_profile": 2}},
     "charging-profiles/<int:pk>/": {},

@@ -15,7 +15,7 @@ from stations.models.transaction import Flag
 from tenants.models import AuditEntry, Site, Tenant
 from tests.stations.admin.people import sign_in, submit, text_of, url
 from tests.stations.admin.test_charge_points import counts_a_big_table
-from tests.stations.rows import NOW, new_charge_point, new_id_tag, start, stop
+from tests.stations.rows import NOW, meter_values, new_charge_point, new_id_tag, start, stop
 
 
 @pytest.fixture
@@ -160,3 +160,26 @@ def test_closed_record_is_flagged_audited_and_nothing_is_sent(operator: Client, 
 def test_page_of_a_transaction_that_is_not_there_is_404(operator: Client) -> None:
     assert operator.get(url("stations_transaction_change", 999)).status_code == 404
     assert operator.get(url("stations_transaction_change", "x")).status_code == 404
+
+
+def test_page_shows_how_stop_and_readings_were_matched(operator: Client, charge_point: ChargePoint) -> None:
+    tx = running(charge_point)
+    meter_values(charge_point, transaction_id=-1)
+    stop(charge_point, -1)
+    page = text_of(operator.get(url("stations_transaction_change", tx.pk)))
+    assert "the only open transaction that it fits" in page
+    assert "transactionId in the stop</dt><dd>-1" in page
+    assert "connector and time, sent as -1" in page
+
+
+def test_pages_of_a_stop_and_of_its_candidates_link_to_each_other(operator: Client, charge_point: ChargePoint) -> None:
+    candidates = [running(charge_point, connector_id=number) for number in (1, 2)]
+    stop(charge_point, -1)
+    kept = Transaction.objects.exclude(orphan_ref="").get()
+    page = text_of(operator.get(url("stations_transaction_change", kept.pk)))
+    assert "transactions that this stop could belong to" in page
+    for tx in candidates:
+        assert url("stations_transaction_change", tx.pk) in page
+        assert url("stations_transaction_change", kept.pk) in text_of(
+            operator.get(url("stations_transaction_change", tx.pk))
+        )

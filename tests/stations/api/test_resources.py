@@ -11,6 +11,7 @@ from stations.models import ChargePoint
 from tenants.models import AuditEntry
 from tenants.scope import tenant_scope
 from tests.stations.api.conftest import Owner
+from tests.stations.rows import HOUR, MINUTE, NOW, meter_values, start, stop
 
 pytestmark = pytest.mark.django_db
 
@@ -153,6 +154,64 @@ class TestTransactions:
     def test_meter_values(self, a: Owner) -> None:
         (value,) = a.api("GET", f"transactions/{a.transaction.pk}/meter-values/").json()["results"]
         assert (value["energy_wh"], value["power_w"], value["sampled_value"]) == (1500, 11000.0, [{"value": "1500"}])
+
+    def test_how_stop_and_readings_were_matched(self, a: Owner) -> None:
+        with tenant_scope(a.tenant):
+            charge_point = ChargePoint.objects.select_related("tenant").get(identity="SAME")
+            meter_values(charge_point, {"value": "2100"}, transaction_id=-1, now=NOW + 5 * MINUTE)
+            stop(charge_point, -1, meter_stop=2500)
+        tx = a.api("GET", f"transactions/{a.transaction.pk}/").json()
+        assert {name: tx[name] for name in ("matched_by", "stop_transaction_id", "candidates", "duplicate_of")} == {
+            "matched_by": "only_candidate",
+            "stop_transaction_id": "-1",
+            "candidates": [],
+            "duplicate_of": None,
+        }
+        values = a.api("GET", f"transactions/{a.transaction.pk}/meter-values/").json()["results"]
+        assert [(value["matched_by"], value["transaction_id_sent"]) for value in values] == [
+            ("connector", "-1"), ("transaction_id", None),
+        ]  # fmt: skip
+
+    @pytest.mark.parametrize(
+        ("query", "energies"),
+        [
+            ("", [700, 600, 1500, 50]), ("connector_id=1", [1500, 50]), ("connector_id=2", [700, 600]),
+            ("transaction=none", [700, 600, 50]), ("since=2026-03-01T12:30:00Z", [700, 600]),
+            ("until=2026-03-01T12:00:00Z", [50]), ("since=2026-03-01T12:00:00Z&until=2026-03-01T13:00:00Z", [1500]),
+            ("connector_id=2&since=2026-03-01T13:30:00Z", [700]),
+        ],
+    )  # fmt: skip
+    def test_readings_by_charge_point_connector_and_time(self, a: Owner, query: str, energies: list[int]) -> None:
+        sampled = {"value": "600", "unit": "Wh", "format": "Raw", "vendorNote": "x"}
+        with tenant_scope(a.tenant):
+            charge_point = ChargePoint.objects.select_related("tenant").get(identity="SAME")
+            meter_values(charge_point, sampled, connector_id=2, now=NOW + HOUR)
+            meter_values(charge_point, {"value": "700"}, connector_id=2, now=NOW + 2 * HOUR)
+            meter_values(charge_point, {"value": "50"}, connector_id=1, now=NOW - HOUR)
+        found = a.api("GET", f"charge-points/SAME/meter-values/?{query}").json()["results"]
+        assert [value["energy_wh"] for value in found] == energies
+        by_energy = {value["energy_wh"]: value for value in found}
+        if 600 in by_energy:
+            assert by_energy[600]["sampled_value"] == [sampled]
+            assert (by_energy[600]["transaction"], by_energy[600]["matched_by"]) == (None, None)
+        if 1500 in by_energy:
+            assert by_energy[1500]["transaction"] == a.transaction.pk
+
+    def test_readings_of_one_transaction_at_its_charge_point(self, a: Owner) -> None:
+        path = "charge-points/SAME/meter-values/"
+        assert len(a.api("GET", f"{path}?transaction={a.transaction.pk}").json()["results"]) == 1
+        answer = a.api("GET", f"{path}?transaction=x")
+        assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (400, "/transaction")
+        assert a.api("GET", "charge-points/NOBODY/meter-values/").status_code == 404
+
+    def test_stop_that_several_could_have_had_names_its_candidates(self, a: Owner) -> None:
+        with tenant_scope(a.tenant):
+            charge_point = ChargePoint.objects.select_related("tenant").get(identity="SAME")
+            other = start(charge_point, connector_id=2, id_tag="SAMETAG").transaction_id
+            stop(charge_point, -1)
+        (kept,) = [tx for tx in a.api("GET", "transactions/").json()["results"] if "orphan_stop" in tx["flags"]]
+        assert (kept["candidates"], kept["matched_by"]) == ([a.transaction.pk, other], None)
+        assert a.api("GET", f"transactions/{other}/").json()["candidates"] == [kept["id"]]
 
     def test_operator_closes_the_record_once(self, a: Owner) -> None:
         closed = a.api("POST", f"transactions/{a.transaction.pk}/close/").json()
