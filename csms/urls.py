@@ -6,7 +6,9 @@ import sys
 from typing import Any
 
 from django.contrib import admin
+from django.core.exceptions import DisallowedHost, RequestDataTooBig, TooManyFieldsSent, TooManyFilesSent
 from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
 from django.template.loader import render_to_string
 from django.urls import include, path, re_path
 from django.views import defaults
@@ -39,10 +41,30 @@ def charge_point_by_http(request: HttpRequest, path: str) -> HttpResponse:
 
 
 # --- errors outside of views: problems under /api/, pages elsewhere ---------------------------------------------------
+TOO_LARGE = {
+    RequestDataTooBig: "What was sent is larger than this installation takes.",
+    TooManyFieldsSent: "What was sent has more fields than this installation takes.",
+    TooManyFilesSent: "More files were sent than this installation takes.",
+}
+
+
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """400; 413 for what is too large, which Django takes for the same."""
+    too_large = next((said for kind, said in TOO_LARGE.items() if isinstance(exception, kind)), None)
     if request.path.startswith(API):
+        if too_large is not None:
+            return problems.answer(413, "too_large", too_large)
         return problems.answer(400, "bad_request", "The request is malformed, or this host name is not served.")
-    return defaults.bad_request(request, exception)
+    if too_large is not None:
+        return render(request, "413.html", {"sentence": too_large}, status=413)
+    return render(request, "400.html", {"wrong_host": isinstance(exception, DisallowedHost)}, status=400)
+
+
+def forged(request: HttpRequest, reason: str = "") -> HttpResponse:
+    """403 for a form without the token that this installation gave out; called by the check against forgery."""
+    if request.path.startswith(API):
+        return problems.answer(403, "csrf_failed", "The CSRF token is missing or wrong.")
+    return render(request, "403_csrf.html", {"reason": reason}, status=403)
 
 
 def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:

@@ -222,7 +222,7 @@ def decide(request: Request, owner: str) -> Accepted | Refusal:
         with platform_scope():
             tenant = Tenant.objects.filter(slug=request.tenant_slug).first()
         if tenant is None:
-            logger.info("Handshake refused: unknown tenant, from %s", request.address)
+            logger.warning("Handshake refused: unknown tenant, from %s", request.address)
             return REFUSALS["unknown_tenant"]
         with tenant_scope(tenant.pk):
             return _decide(tenant, request, owner)
