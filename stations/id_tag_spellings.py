@@ -18,6 +18,8 @@ _MAC = re.compile(
 _HEXADECIMAL = re.compile(r"[0-9A-F]+")
 # An idTag has at most 20 characters, of which 16 hexadecimal digits are 8 bytes.
 _MOST_DIGITS = 20
+# The shortest identity of a card has 4 bytes.
+_FEWEST_DIGITS = 8
 
 PADDING, LEADING_ZEROS, SEPARATORS = "padding", "leading_zeros", "separators"
 BYTE_ORDER, DECIMAL, DECIMAL_BYTE_ORDER = "byte_order", "decimal", "decimal_byte_order"
@@ -80,7 +82,10 @@ def reversed_bytes(hexadecimal: str) -> str:
 
 
 def relation(id_tag: str, known: str, why: str) -> str:
-    """In which way exactly `id_tag` is `known`, whose `alike` was found among `other_forms` for the reason `why`."""
+    """In which way exactly `id_tag` is `known`, whose `alike` was found among `other_forms` for the reason `why`.
+
+    "" when it is not, after all: only bytes are padded with zeros behind, "CARD-10" is another card than "CARD-1".
+    """
     if why != SEPARATORS:
         return why
     if id_tag.strip().upper() == known.strip().upper():
@@ -88,4 +93,8 @@ def relation(id_tag: str, known: str, why: str) -> str:
     mine, theirs = bare(id_tag), bare(known)
     if mine == theirs:
         return SEPARATORS
-    return LEADING_ZEROS if mine.lstrip("0") == theirs.lstrip("0") else PADDING
+    if mine.lstrip("0") == theirs.lstrip("0"):
+        return LEADING_ZEROS
+    shorter = min(len(mine), len(theirs))
+    bytes_only = all(_HEXADECIMAL.fullmatch(text) and len(text) % 2 == 0 for text in (mine, theirs))
+    return PADDING if bytes_only and shorter >= _FEWEST_DIGITS else ""

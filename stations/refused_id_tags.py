@@ -42,10 +42,10 @@ def near(refused: Iterable[RefusedIdTag]) -> dict[int, list[Near]]:
         by_form.setdefault(tag.alike, []).append(tag)
     return {
         pk: [
-            Near(tag, relation(id_tag, tag.id_tag, why))
+            Near(tag, exactly)
             for form, why in found.items()
             for tag in by_form.get(form, ())
-            if tag.key != id_tag.upper()
+            if tag.key != id_tag.upper() and (exactly := relation(id_tag, tag.id_tag, why))
         ][:MOST_NEAR]
         for pk, (id_tag, found) in forms.items()
     }

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+
 import pytest
+from django.apps import apps
 
 from stations.id_tag_spellings import alike, mac_of, other_forms, relation
+from stations.models import IdTag
+from tenants.models import Tenant
+from tests.stations.rows import new_id_tag
 
 
 def why(id_tag: str, known: str) -> str | None:
     """In which way `id_tag` may be meant as `known`; None when it may not."""
     found = other_forms(id_tag).get(alike(known))
-    return None if found is None else relation(id_tag, known, found)
+    return None if found is None else relation(id_tag, known, found) or None
 
 
 @pytest.mark.parametrize(
@@ -35,6 +41,9 @@ def why(id_tag: str, known: str) -> str | None:
         ("04A1B2C3", "04A1B2C4", None),
         ("04A1B2C3", "A104C3B2", None),
         ("ANNA", "BERTA", None),
+        ("CARD-1", "CARD-10", None),
+        ("7", "70", None),
+        ("7", "007", "leading_zeros"),
         ("", "04A1B2C3", None),
         ("0000", "04A1B2C3", None),
     ],
@@ -64,3 +73,16 @@ def test_what_is_no_mac_address(text: str) -> None:
 def test_nothing_grows_with_a_long_text() -> None:
     assert len(other_forms("F" * 5000)) == 1
     assert len(other_forms("9" * 255)) == 1
+
+
+def test_tags_registered_before_are_found_by_likeness(in_tenant_a: Tenant) -> None:
+    migration = import_module("stations.migrations.0017_alike_id_tags")
+    for id_tag in ("04:A1:B2:C3", "vid:aabbccddeeff", "  0 0 ", "ß", "TAG-1", "ANNA"):
+        assert migration.alike(id_tag) == alike(id_tag)
+        new_id_tag(id_tag)
+    IdTag.objects.update(alike="")
+    migration.fill(apps, None)
+    assert {tag.id_tag: tag.alike for tag in IdTag.objects.all()} == {
+        "04:A1:B2:C3": "4A1B2C3", "vid:aabbccddeeff": "AABBCCDDEEFF", "  0 0 ": "00", "ß": "SS", "TAG-1": "1",
+        "ANNA": "ANNA",
+    }  # fmt: skip

@@ -18,6 +18,7 @@ from tests.conftest import Tenants
 from tests.stations.admin.people import sign_in, text_of, url
 from tests.stations.api.conftest import ALL_SCOPES, Api
 from tests.stations.lane_calls import inbound, new_link, results
+from tests.stations.rows import MINUTE, NOW
 
 pytestmark = pytest.mark.django_db
 
@@ -129,13 +130,16 @@ class TestProgress:
 
     def test_repetitions_are_one_entry_with_their_number_and_times(self, link: Link, api: Api, owner: Client) -> None:
         sent(link, "GetDiagnostics", {"location": "ftp://h/x"})
-        calls = [inbound(link, "DiagnosticsStatusNotification", {"status": "Uploading"}, f"m-{n}") for n in range(300)]
-        for call in calls:
+        for number in range(300):
+            call = inbound(link, "DiagnosticsStatusNotification", {"status": "Uploading"}, f"m-{number}")
+            call.received_at = NOW + number * MINUTE
             results(call)
         (row,) = api("GET", "diagnostics/").json()["results"]
         (status,) = api("GET", f"diagnostics/{row['id']}/").json()["statuses"]
         assert (status["status"], status["times"]) == ("Uploading", 300)
-        assert status["received_at"] < status["last_received_at"]
+        assert (status["received_at"], status["last_received_at"]) == (
+            "2026-03-01T12:00:00.000Z", "2026-03-01T16:59:00.000Z",
+        )  # fmt: skip
         assert "300 times until" in panel(owner, link, "firmware")
         assert "300 times until" in text_of(owner.get(url("stations_logrequest_change", row["id"])))
 
