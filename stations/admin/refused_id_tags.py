@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from django.contrib import admin, messages
-from django.core.exceptions import ValidationError
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
-from django.urls import URLPattern, path, reverse
+from django.core.exceptions import PermissionDenied, ValidationError
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from unfold.decorators import display
@@ -25,7 +26,9 @@ from tenants.display import DASH, badge, moment
 from tenants.models import ApiScope
 
 VARIANTS = {Refusal.UNKNOWN: "warning", Refusal.BLOCKED: "danger"}
-FORM = "let-card-in"
+# The form below the list, and what its buttons post: one of the words, the refused card, and the tag that it is.
+FORM, WISH = "let-card-in", "let_in"
+ADD, ALIAS = "add", "alias"
 
 
 class ReasonFilter(admin.SimpleListFilter):
@@ -50,7 +53,7 @@ class RefusedIdTagAdmin(LogAdmin):
     search_help_text = "Card, identity of the charge point"
     ordering = ("-last_at", "-id")
     list_after_template = "stations/admin/let_card_in_form.html"
-    fields = ("card", "station", "why", "status", "action", "times", "first", "last", "near", "let_in")
+    fields = ("card", "station", "why", "status", "action", "times", "first", "last", "near")
     readonly_fields = fields
 
     # --- list ---------------------------------------------------------------------------------------------------------
@@ -117,65 +120,51 @@ class RefusedIdTagAdmin(LogAdmin):
     def let_in(self, row: Any) -> SafeString | str:
         if not row.may_let_in or row.reason != Refusal.UNKNOWN:
             return ""
-        button = '<button form="{}" formaction="{}" name="id_tag" value="{}" class="csms-link">{}</button>'
-        add = format_html(button, FORM, reverse("admin:stations_refusedidtag_add_tag", args=[row.pk]), "", "Add")
-        aliases = format_html_join(
+        wishes = [(f"{ADD} {row.pk}", "Add")]
+        wishes += [(f"{ALIAS} {row.pk} {each.id_tag.pk}", f"Same driver as {each.id_tag}") for each in row.near_tags]
+        return format_html_join(
             "",
-            f"<div>{button}</div>",
-            (
-                (
-                    FORM, reverse("admin:stations_refusedidtag_alias", args=[row.pk]), each.id_tag.pk,
-                    f"Same driver as {each.id_tag.id_tag}",
-                )
-                for each in row.near_tags
-            ),
-        )  # fmt: skip
-        return format_html("{}{}", add, aliases)
+            '<div class="csms-nowrap"><button form="{}" name="{}" value="{}" class="csms-link">{}</button></div>',
+            ((FORM, WISH, *wish) for wish in wishes),
+        )
 
     # --- letting in ---------------------------------------------------------------------------------------------------
-    def get_urls(self) -> list[URLPattern]:
-        view = self.admin_site.admin_view
-        own = [
-            path("<int:object_id>/add-tag/", view(self.add_tag), name="stations_refusedidtag_add_tag"),
-            path("<int:object_id>/alias/", view(self.alias), name="stations_refusedidtag_alias"),
-        ]
-        return own + super().get_urls()
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        if request.method == "POST" and WISH in request.POST:
+            kind, *numbers = request.POST[WISH].split()
+            if not all(number.isdecimal() and len(number) < 19 for number in numbers):
+                raise Http404("There is no such card.")
+            if kind == ADD and len(numbers) == 1:
+                return self._let_in(request, numbers[0], partial(self._add, request))
+            if kind == ALIAS and len(numbers) == 2:
+                return self._let_in(request, numbers[0], partial(self._alias, request, int(numbers[1])))
+            raise Http404("There is no such wish.")
+        return super().changelist_view(request, extra_context)
 
-    def add_tag(self, request: HttpRequest, object_id: int) -> HttpResponse:
+    def _add(self, request: HttpRequest, row: RefusedIdTag) -> str:
         """Register the card as an id tag, accepted everywhere from now on."""
+        tag = refused_id_tags.add(row.id_tag)
+        self.audit(request, "create", tag, {"id_tag": [None, tag.id_tag]})
+        url = reverse("admin:stations_idtag_change", args=[tag.pk])
+        return format_html('{} is an id tag now. <a href="{}">Say whose it is.</a>', tag.id_tag, url)
 
-        def let_in(row: RefusedIdTag) -> str:
-            tag = refused_id_tags.add(row.id_tag)
-            self.audit(request, "create", tag, {"id_tag": [None, tag.id_tag]})
-            url = reverse("admin:stations_idtag_change", args=[tag.pk])
-            return format_html('{} is an id tag now. <a href="{}">Say whose it is.</a>', tag.id_tag, url)
+    def _alias(self, request: HttpRequest, tag_id: int, row: RefusedIdTag) -> str:
+        """Make the card another name of a registered tag."""
+        tag = IdTag.objects.filter(pk=tag_id).first()
+        if tag is None:
+            raise Http404("There is no such id tag.")
+        alias = refused_id_tags.add_alias(tag, row.id_tag)
+        self.audit(request, "change", tag, {"aliases": [None, alias.alias]})
+        return f"{alias.alias} authorises as {tag.id_tag} from now on."
 
-        return self._let_in(request, object_id, let_in)
-
-    def alias(self, request: HttpRequest, object_id: int) -> HttpResponse:
-        """Make the card another name of a registered tag, whose key is posted as `id_tag`."""
-
-        def let_in(row: RefusedIdTag) -> str:
-            pk = request.POST.get("id_tag", "")
-            tag = IdTag.objects.filter(pk=pk).first() if pk.isdecimal() and len(pk) < 19 else None
-            if tag is None:
-                raise Http404("There is no such id tag.")
-            alias = refused_id_tags.add_alias(tag, row.id_tag)
-            self.audit(request, "change", tag, {"aliases": [None, alias.alias]})
-            return f"{alias.alias} authorises as {tag.id_tag} from now on."
-
-        return self._let_in(request, object_id, let_in)
-
-    def _let_in(self, request: HttpRequest, object_id: int, let_in: Callable[[RefusedIdTag], str]) -> HttpResponse:
-        row = self.get_object(request, str(object_id))
+    def _let_in(self, request: HttpRequest, pk: str, let_in: Callable[[RefusedIdTag], str]) -> HttpResponse:
+        row = self.get_object(request, pk)
         if not row.may_let_in:
-            raise Http404("There is nothing to let in.")
-        if request.method != "POST":
-            return HttpResponseNotAllowed(["POST"])
+            raise PermissionDenied
         try:
             messages.success(request, let_in(row))
         except NameTaken:
             messages.error(request, f"{row.id_tag} is an id tag, or an alias of one, already.")
         except ValidationError as error:
             messages.error(request, f"{row.id_tag} cannot be an id tag: {error.messages[0]}")
-        return HttpResponseRedirect(reverse("admin:stations_refusedidtag_changelist"))
+        return HttpResponseRedirect(request.get_full_path())

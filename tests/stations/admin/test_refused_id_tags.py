@@ -67,11 +67,16 @@ class TestList:
         assert ">Add<" not in shown
 
 
+def let_in(client: Client, *wish: Any) -> Any:
+    """Press a button of the list."""
+    return client.post(url("stations_refusedidtag_changelist"), {"let_in": " ".join(map(str, wish))}, follow=True)
+
+
 class TestLettingIn:
     def test_add_registers_the_card_with_one_click(self, admin: Client, charge_point: ChargePoint) -> None:
         row = refuse(charge_point)
-        response = admin.post(url("stations_refusedidtag_add_tag", row.pk), follow=True)
-        assert "04:A1:B2:C3 is an id tag now." in text_of(response)
+        assert f'name="let_in" value="add {row.pk}"' in page(admin)
+        assert "04:A1:B2:C3 is an id tag now." in text_of(let_in(admin, "add", row.pk))
         assert IdTag.objects.get().id_tag == "04:A1:B2:C3"
         assert not RefusedIdTag.objects.exists()
         assert AuditEntry.objects.get().action == "create"
@@ -79,34 +84,38 @@ class TestLettingIn:
     def test_same_driver_as_makes_an_alias_with_one_click(self, admin: Client, charge_point: ChargePoint) -> None:
         tag = new_id_tag("04A1B2C3")
         row = refuse(charge_point)
-        response = admin.post(url("stations_refusedidtag_alias", row.pk), {"id_tag": tag.pk}, follow=True)
-        assert "04:A1:B2:C3 authorises as 04A1B2C3 from now on." in text_of(response)
+        assert f'name="let_in" value="alias {row.pk} {tag.pk}"' in page(admin)
+        answer = let_in(admin, "alias", row.pk, tag.pk)
+        assert "04:A1:B2:C3 authorises as 04A1B2C3 from now on." in text_of(answer)
         assert IdTagAlias.objects.get().id_tag == tag
         assert authorization.authorize(charge_point, "04:a1:b2:c3", NOW).accepted
 
     def test_card_that_is_a_tag_by_now_is_said_to_be(self, admin: Client, charge_point: ChargePoint) -> None:
         row = refuse(charge_point)
         new_id_tag("04:a1:b2:c3")
-        response = admin.post(url("stations_refusedidtag_add_tag", row.pk), follow=True)
-        assert "is an id tag, or an alias of one, already" in text_of(response)
+        assert "is an id tag, or an alias of one, already" in text_of(let_in(admin, "add", row.pk))
 
     def test_looking_is_not_letting_in(self, in_tenant_a: Tenant, charge_point: ChargePoint) -> None:
         row = refuse(charge_point)
         viewer = sign_in(in_tenant_a, Role.VIEWER)
         assert "04:A1:B2:C3" in page(viewer)
         assert ">Add<" not in page(viewer)
-        assert viewer.post(url("stations_refusedidtag_add_tag", row.pk)).status_code == 404
+        assert let_in(viewer, "add", row.pk).status_code == 403
         site = Site.objects.create(slug="x", name="X")
         limited = sign_in(in_tenant_a, "admin", sites=[site])
         assert "04:A1:B2:C3" not in page(limited)
+        assert let_in(limited, "add", row.pk).status_code == 404
         charge_point.site = site
         charge_point.save()
         assert "04:A1:B2:C3" in page(limited)
-        assert limited.post(url("stations_refusedidtag_add_tag", row.pk)).status_code == 404
+        assert let_in(limited, "add", row.pk).status_code == 403
         assert IdTag.objects.count() == 0
 
-    def test_get_lets_nobody_in(self, admin: Client, charge_point: ChargePoint) -> None:
-        assert admin.get(url("stations_refusedidtag_add_tag", refuse(charge_point).pk)).status_code == 405
+    @pytest.mark.parametrize("wish", ["add", "add x", "add 999999", "alias 1", "dance 1", "add 99999999999999999999"])
+    def test_nonsense_lets_nobody_in(self, admin: Client, charge_point: ChargePoint, wish: str) -> None:
+        refuse(charge_point)
+        assert let_in(admin, wish).status_code == 404
+        assert IdTag.objects.count() == 0
 
 
 class TestAliases:
