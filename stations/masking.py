@@ -8,9 +8,12 @@ a vendor calls by an innocent name is shown until the tenant lists it.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Collection
 from typing import Any
+
+from csms.ocppj.frames import dumps
 
 MASK = "***"
 # In front of a value that is encrypted at rest (stations/sealing.py): nobody reads it, whatever its key is called.
@@ -105,6 +108,9 @@ def masked(action: str, payload: Any, listed: Collection[str] = ()) -> Any:
         return _masked_urls(payload)
     if not isinstance(payload, dict):
         return payload
+    if action == "DataTransfer" and "data" in payload:
+        shown = masked_data(payload["data"], listed)
+        payload = payload if shown == payload["data"] else {**payload, "data": shown}
     if "value" in payload and _is_secret(payload, listed):
         return {**payload, "value": MASK}
     entries = payload.get("configurationKey")
@@ -119,6 +125,36 @@ def masked(action: str, payload: Any, listed: Collection[str] = ()) -> Any:
             ],
         }
     return payload
+
+
+def masked_data(data: Any, listed: Collection[str] = ()) -> Any:
+    """The data of a DataTransfer, JSON or the text of it, without the values of members that are secret by their name.
+
+    Any other text stays as it was sent.
+    """
+    if not isinstance(data, str):
+        return _masked_members(data, listed)
+    if not data.lstrip().startswith(("{", "[")):
+        return data
+    try:
+        value = json.loads(data)
+    except ValueError:
+        return data
+    shown = _masked_members(value, listed)
+    return data if shown == value else dumps(shown)
+
+
+def _masked_members(value: Any, listed: Collection[str]) -> Any:
+    if isinstance(value, list):
+        return [_masked_members(each, listed) for each in value]
+    if not isinstance(value, dict):
+        return value
+    if "value" in value and _is_secret(value, listed):
+        value = {**value, "value": MASK}
+    return {
+        name: MASK if is_secret_key(name, listed) and isinstance(inner, str | int) else _masked_members(inner, listed)
+        for name, inner in value.items()
+    }
 
 
 def _is_secret(entry: dict[str, Any], listed: Collection[str]) -> bool:

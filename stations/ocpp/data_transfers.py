@@ -20,6 +20,7 @@ from typing import Any
 from ocpp.v16 import call, call_result
 
 from stations.batch import Batch, open_batch
+from stations.masking import masked_data
 from stations.models import ChargePoint
 from stations.ocpp import autocharge
 
@@ -77,7 +78,8 @@ def answer(charge_point: ChargePoint, req: call.DataTransfer, now: datetime) -> 
         conf = _answer(batch, charge_point, req, now)
         if conf.status != "UnknownVendorId":
             batch.add_vendor_message(
-                charge_point.pk, str(req.vendor_id), str(req.message_id or ""), req.data, conf.status, conf.data, now,
+                charge_point.pk, str(req.vendor_id), str(req.message_id or ""), masked_data(req.data), conf.status,
+                conf.data, now,
             )  # fmt: skip
         return conf
 

@@ -17,7 +17,7 @@ from tenants.models import ApiKey, AuditEntry, Site
 from tenants.scope import tenant_scope
 from tests.conftest import Tenants
 from tests.stations.api.conftest import Api
-from tests.stations.lane_calls import inbound, new_link, results
+from tests.stations.lane_calls import inbound, messages, new_link, results
 from tests.stations.rows import new_id_tag
 
 pytestmark = pytest.mark.django_db
@@ -78,6 +78,27 @@ class TestVendors:
         switch_on(link)
         assert send(link, "com.acme", "Hello", data)[0] == "Accepted"
         assert api("GET", "data-transfers/").json()["results"][0]["data"] == kept
+
+    @pytest.mark.parametrize(
+        ("data", "kept"),
+        [
+            ({"ssid": "x", "wifiPassword": "tajna"}, '{"ssid":"x","wifiPassword":"***"}'),
+            (
+                '{"list": [{"key": "WiFiPassword", "value": "tajna"}]}',
+                '{"list":[{"key":"WiFiPassword","value":"***"}]}',
+            ),
+            ({"pin": 1234, "a": {"token": "tajna"}}, '{"pin":"***","a":{"token":"***"}}'),
+            ('{ "ssid":"x" }', '{ "ssid":"x" }'),
+            ("{broken", "{broken"),
+        ],
+    )
+    def test_secrets_in_json_are_not_kept(self, link: Link, api: Api, data: Any, kept: str) -> None:
+        switch_on(link)
+        assert send(link, "com.acme", "Hello", data)[0] == "Accepted"
+        assert api("GET", "data-transfers/").json()["results"][0]["data"] == kept
+        logged = [payload for _, kind, _, payload, _ in messages(link) if kind == "CALL"]
+        assert "tajna" not in str(logged)
+        assert "1234" not in str(logged)
 
     def test_search_by_text_vendor_charge_point_and_time(self, tenants: Tenants, link: Link, api: Api) -> None:
         switch_on(link)
@@ -224,6 +245,6 @@ class TestAutoCharge:
 
 
 def test_table_names_each_message_once() -> None:
-    for messages in HANDLERS.values():
-        assert len({message_id.upper() for message_id in messages}) == len(messages)
+    for known in HANDLERS.values():
+        assert len({message_id.upper() for message_id in known}) == len(known)
     assert len({vendor_id.upper() for vendor_id in HANDLERS}) == len(HANDLERS)
