@@ -18,15 +18,16 @@ from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, JsonResponse
 
 from csms import __version__
-from csms.outage import takes_no_writes
+from csms.outage import somebody_else_writes, takes_no_writes
 from stations import connections
 from tenants.models import WriteProbe
 from tenants.postgresql.breaker import is_busy, patience
 
 OK = "ok"
 BUSY = "every connection is in use"
+WAITS = "waits for another writer"
 # Told, but no reason to send charge points and people elsewhere.
-DEGRADED = frozenset({BUSY})
+DEGRADED = frozenset({BUSY, WAITS})
 REDIS_TIMEOUT_SECONDS = 2
 DATABASE_TIMEOUT_SECONDS = 2
 # Anybody may ask; the database is written to so often at most.
@@ -56,6 +57,8 @@ class _Writing:
         except DatabaseError as error:
             if takes_no_writes(error):
                 return "takes no writes"
+            if somebody_else_writes(error):
+                return WAITS
             raise
         return OK
 
@@ -75,7 +78,10 @@ def readiness(request: HttpRequest) -> JsonResponse:
     part only where it is configured. A process that is stopping is not ready: its charge points are on their way to
     another.
     """
-    parts = {"accepting": "stopping" if connections.any_stopping() else OK} | _database()
+    if connections.any_stopping():
+        # Nothing else matters any more, nor is to be waited for.
+        return JsonResponse({"status": "unavailable", "parts": {"accepting": "stopping"}}, status=503)
+    parts = {"accepting": OK} | _database()
     ready = all(state == OK or state in DEGRADED for state in parts.values())
     if settings.REDIS_URL:
         parts["redis"] = _redis()

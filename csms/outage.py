@@ -22,6 +22,11 @@ def takes_no_writes(error: BaseException | None) -> bool:
     return isinstance(error, OperationalError) and any(words in str(error) for words in _NO_WRITES_OF_SQLITE)
 
 
+def somebody_else_writes(error: BaseException) -> bool:
+    """Whether an error of Django's says that a lock could not be had in time."""
+    return getattr(error.__cause__, "sqlstate", None) == "55P03" or "database is locked" in str(error)
+
+
 def sentence_of(error: BaseException | None) -> str | None:
     """What to say to whoever is answered 503 because of `error`; None when it is not the database's."""
     if takes_no_writes(error):

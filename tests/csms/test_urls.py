@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+import threading
 import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -16,7 +18,7 @@ from psycopg_pool import PoolTimeout
 
 from csms import __version__, health, urls
 from stations import connections
-from tenants.models import ApiKey, Tenant
+from tenants.models import ApiKey, Tenant, WriteProbe
 from tenants.scope import platform_scope, tenant_scope
 from tests.conftest import Tenants
 from tests.servers import REPOSITORY, wait_until
@@ -109,6 +111,36 @@ class TestReadiness:
         written = [query["sql"] for query in queries if "tenants_writeprobe" in query["sql"]]
         # Ten requests take a part of a second; where they take longer there is one more each half.
         assert len(written) < 10
+
+    @pytest.mark.django_db(transaction=True)
+    def test_other_writers_are_not_waited_for(self) -> None:
+        assert wait_until(lambda: Client().get("/readyz/").json()["parts"]["database"] == "ok")
+        held, done = threading.Event(), threading.Event()
+
+        def hold() -> None:
+            try:
+                with transaction.atomic():
+                    WriteProbe.objects.filter(pk=1).update(at=datetime.now(UTC))
+                    held.set()
+                    done.wait(20)
+            finally:
+                connection.close()
+
+        other = threading.Thread(target=hold)
+        other.start()
+        try:
+            assert held.wait(10)
+            state = wait_until(
+                lambda: (found := Client().get("/readyz/")).json()["parts"]["database"] != "ok" and found
+            )
+        finally:
+            done.set()
+            other.join()
+        assert (state.status_code, state.json()["status"]) == (200, "degraded")
+        assert state.json()["parts"]["database"] == "waits for another writer"
+        if connection.vendor == "sqlite":
+            with connection.cursor() as cursor:
+                assert cursor.execute("PRAGMA busy_timeout").fetchone() == (20_000,)
 
     def test_busy_database_is_no_reason_to_be_taken_away(self, monkeypatch: pytest.MonkeyPatch) -> None:
         def fail(*args: Any) -> None:
