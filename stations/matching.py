@@ -238,9 +238,10 @@ class Readings:
     """Whose the readings of one MeterValues are, by the time of each.
 
     `connector_id` is where they were taken; on connector 0 those of a charge point with one connector are that one's.
+    `went_on`: transactions in doubt about a stop, with the time of a reading that they have had.
     """
 
-    __slots__ = ("_batch", "_charge_point", "_connector_id", "_named", "_owner", "_reference")
+    __slots__ = ("_batch", "_charge_point", "_connector_id", "_named", "_owner", "_reference", "went_on")
 
     def __init__(self, batch: Batch, charge_point: ChargePoint, connector_id: int, transaction_id: int | None) -> None:
         owner = None if transaction_id is None or not is_ours(transaction_id) else batch.owner(transaction_id)
@@ -248,6 +249,7 @@ class Readings:
         self._named = transaction_id if self._owner is not None else None
         self._reference = "" if transaction_id is None else str(transaction_id)[:100]
         self._batch, self._charge_point, self._connector_id = batch, charge_point, connector_id
+        self.went_on: list[tuple[Transaction, datetime]] = []
 
     def of(self, at: datetime, credible: bool) -> tuple[int | None, str, str]:
         """The id of the transaction that had a reading at `at`, the transactionId sent where it is another, MatchedBy.
@@ -260,6 +262,8 @@ class Readings:
         tx = self._running(at, credible)
         if tx is None:
             return (None, self._reference, "") if owner is None else (self._named, "", "")
+        if tx.candidates and credible:
+            self.went_on.append((tx, at))
         if tx.pk == self._named:
             return self._named, "", ""
         return tx.pk, self._reference, MatchedBy.CONNECTOR

@@ -164,6 +164,14 @@ class TransactionRows:
             self._look_up_stopped(key)
             self._stopped[key].append(tx)
 
+    def replace(self, orphan: Transaction, tx: Transaction) -> None:
+        """The stop that was kept as the row `orphan` is that of `tx` now; the row goes."""
+        key = (orphan.charge_point_id, orphan.stop_ref, orphan.meter_stop_wh or 0)
+        self._stopped[key] = [row for row in self.stopped_as(*key) if row is not orphan]
+        self._rows[orphan.pk] = None
+        Transaction.objects.filter(pk=orphan.pk).delete()
+        self.note_stop(tx)
+
     def stopped_as(self, charge_point_id: int, reference: str, meter_stop_wh: int) -> list[Transaction]:
         """What had a stop with this reading that carried this transactionId, without being the one of that id."""
         key = (charge_point_id, reference, meter_stop_wh)

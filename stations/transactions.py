@@ -23,12 +23,17 @@ from stations.effects import MAY_HAVE_WORKED
 from stations.lane_sql import StartKey
 from stations.matching import Stop
 from stations.models import ChargePoint, Command, Connector, MeterValue, Reservation, Transaction
-from stations.models.transaction import SAME_INSTANT, Flag
+from stations.models.transaction import SAME_INSTANT, Flag, MatchedBy
 
 logger = logging.getLogger(__name__)
 
 # How far a charge point's clock may be behind ours before its start seems older than the command that it followed.
 CLOCK_TOLERANCE = timedelta(minutes=5)
+# What a stop that was kept by itself gives to the transaction that it turns out to be of.
+STOP_FACTS = (
+    "stopped_at", "stopped_received_at", "meter_stop_wh", "stop_reason", "stop_id_tag", "stop_id_tag_status",
+    "stop_received", "stop_ref",
+)  # fmt: skip
 # Flags that are over when the transaction has its stop.
 ENDED_BY_STOP = (Flag.ENERGY_FROM_METER_VALUES, Flag.STOP_AMBIGUOUS)
 # What ends a transaction writes these columns.
@@ -260,12 +265,14 @@ def stop(
             tx.add_flag(Flag.STOP_DOUBTED)
         # True until now, if it had been closed without its stop, or another stop could have been its.
         tx.flags = [flag for flag in tx.flags if flag not in ENDED_BY_STOP]
-        tx.candidates = []
+        doubts, tx.candidates = tx.candidates, []
         if not orphan:
             _store_transaction_data(batch, charge_point, tx, transaction_data, now)
             _settle_energy(batch, tx)
             batch.update(tx, STOPPED)
             charging_profiles.transaction_ended(batch, tx)
+            for kept in doubts:
+                _exclude(batch, kept, tx)
         else:
             _name_candidates(batch, tx, match.candidates)
             batch.transactions.insert(tx, None)
@@ -321,6 +328,54 @@ def _flag_candidates(batch: Batch, orphan: Transaction, candidates: list[Transac
         tx.add_flag(Flag.STOP_AMBIGUOUS)
         tx.candidates = [*tx.candidates, orphan.pk]
         batch.update(tx, ("flags", "candidates"))
+
+
+# --- stops in doubt ---------------------------------------------------------------------------------------------------
+def went_on(batch: Batch, tx: Transaction, at: datetime) -> None:
+    """`tx` has had a reading at `at`: no stop of before then was its."""
+    batch.transactions.load(tx.candidates)
+    for kept_id in tx.candidates:
+        kept = batch.transactions.get(kept_id, tx.charge_point_id)
+        if kept is not None and kept.stopped_at is not None and kept.stopped_at + SAME_INSTANT < at:
+            _exclude(batch, kept_id, tx)
+
+
+def _exclude(batch: Batch, kept_id: int, tx: Transaction) -> None:
+    """A stop that was kept by itself is not that of `tx`; where one candidate is left it is that one's."""
+    tx.candidates = [each for each in tx.candidates if each != kept_id]
+    if not tx.candidates:
+        tx.flags = [flag for flag in tx.flags if flag != Flag.STOP_AMBIGUOUS]
+    batch.update(tx, ("flags", "candidates"))
+    kept = batch.transactions.get(kept_id, tx.charge_point_id)
+    if kept is None or tx.pk not in kept.candidates:
+        return
+    kept.candidates = [each for each in kept.candidates if each != tx.pk]
+    batch.update(kept, ("flags", "candidates"))
+    if len(kept.candidates) == 1:
+        last = batch.transactions.get(kept.candidates[0], tx.charge_point_id)
+        if last is not None and not last.stop_received:
+            _give(batch, kept, last)
+
+
+def _give(batch: Batch, kept: Transaction, tx: Transaction) -> None:
+    """`tx` gets the stop that was kept by itself, and all that came with it."""
+    for column in STOP_FACTS:
+        setattr(tx, column, getattr(kept, column))
+    tx.matched_by = MatchedBy.ORDER
+    tx.flags = [flag for flag in tx.flags if flag not in ENDED_BY_STOP]
+    for flag in kept.flags:
+        if flag in (Flag.CLOCK_SUSPECT, Flag.STOP_DOUBTED):
+            tx.add_flag(flag)
+    batch.flush_readings_of(kept.pk)
+    MeterValue.objects.filter(transaction=kept).update(transaction=tx, matched_by=MatchedBy.ORDER)
+    _settle_energy(batch, tx)
+    doubts, tx.candidates = tx.candidates, []
+    batch.update(tx, STOPPED)
+    charging_profiles.transaction_ended(batch, tx)
+    batch.transactions.replace(kept, tx)
+    for other in doubts:
+        if other != kept.pk:
+            _exclude(batch, other, tx)
 
 
 def _store_transaction_data(

@@ -56,7 +56,7 @@ async def _kill_often(
     chance = plan.chance()
     result = DrillResult(dict.fromkeys(POINTS, 0))
     began = asyncio.get_running_loop().time()
-    server = await asyncio.to_thread(_start, made, 0, "none", 1)
+    server = await asyncio.to_thread(start, made, 0, "none", 1)
     try:
         port = server.port
         async with Fleet([url_of(server)], made.made, seed=plan.seed, cut_chance=cut_chance) as fleet:
@@ -66,7 +66,7 @@ async def _kill_often(
                     break
                 point = POINTS[number % len(POINTS)]
                 batches = chance.randrange(2, 60)
-                server = await asyncio.to_thread(_start, made, port, point, batches)
+                server = await asyncio.to_thread(start, made, port, point, batches)
                 if point == "random":
                     await asyncio.sleep(chance.uniform(0.05, 1.0))
                 else:
@@ -74,7 +74,7 @@ async def _kill_often(
                 await asyncio.to_thread(server.kill)
                 result.kills[point] += 1
                 on_progress(number + 1, plan.times)
-            server = await asyncio.to_thread(_start, made, port, "none", 1)
+            server = await asyncio.to_thread(start, made, port, "none", 1)
             result.violations += await fleet.finish(PATIENCE_SECONDS)
     finally:
         await asyncio.to_thread(server.stop)
@@ -85,7 +85,7 @@ async def _kill_often(
     return result
 
 
-def _start(made: Stage, port: int, point: str, batches: int) -> Server:
+def start(made: Stage, port: int, point: str, batches: int) -> Server:
     """The next server process on the same port, with a fuse of its own (crashing_server.py)."""
     fuse = {"CSMS_DRILL_POINT": "none" if point == "random" else point, "CSMS_DRILL_BATCHES": str(batches)}
     command = [sys.executable, "-m", "csms.drills.crashing_server"]

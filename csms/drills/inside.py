@@ -17,7 +17,7 @@ from django.core.management import call_command
 from django.db import connections
 
 from csms.benchmark import rows
-from csms.drills import invariants, slow_jobs
+from csms.drills import burst_invariants, invariants, slow_jobs
 from stations import diagnostics
 from stations.models import ChargePoint
 from tenants.models import ApiKey, ApiScope, JobRun, JobState, Tenant
@@ -89,4 +89,6 @@ ORDERS: dict[str, Callable[..., Any]] = {
     "ended": _ended,
     "upload_paths": _upload_paths,
     "verify": invariants.verify,
+    "accept_any_card": burst_invariants.accept_any_card,
+    "verify_bursts": burst_invariants.verify,
 }

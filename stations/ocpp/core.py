@@ -136,6 +136,8 @@ def meter_values(charge_point: ChargePoint, req: call.MeterValues, now: datetime
         connector_id = _int32(req.connector_id)
         owners = matching.Readings(batch, charge_point, connector_id, named)
         readings.record(batch, charge_point, connector_id, owners.of, req.meter_value or [], now)
+        for tx, at in owners.went_on:
+            transactions.went_on(batch, tx, at)
     return call_result.MeterValues()
 
 

@@ -46,6 +46,7 @@ class Habit:
     """How a charge point writes what it has queued; `id_of` gives the id for the first transaction (0), the second …"""
 
     one_card: bool = False
+    one_meter: bool = False
     with_tag: bool = True
     id_of: Callable[[int], int | None] = lambda number: -1
 
@@ -54,12 +55,18 @@ HABITS = {
     "-1, another card each": Habit(),
     "-1, one card on both connectors": Habit(one_card=True),
     "-1, no idTag in the stop": Habit(with_tag=False, one_card=True),
+    "-1, one card and one meter for both connectors": Habit(one_card=True, one_meter=True),
     "0": Habit(id_of=lambda number: 0),
     "an id of nobody": Habit(id_of=lambda number: 900_000 + number, one_card=True),
     # Those that the database gives while the burst is played, to others and to this one.
     "an id of another": Habit(id_of=lambda number: 1 + number * 5 % (STATIONS * TRANSACTIONS), one_card=True),
     "an id of another, without tag": Habit(id_of=lambda number: 1 + number * 3, with_tag=False, one_card=True),
 }
+
+
+def at_main(moment: datetime) -> int:
+    """The register of a meter that counts for both connectors, in Wh."""
+    return 7000 + int((moment - BEGIN).total_seconds())
 
 
 class Station:
@@ -83,6 +90,9 @@ class Station:
             charge.stopped_at, charge.meter_stop_wh = at + MINUTE, register + chance.randrange(100)
             clocks[connector_id] = charge.stopped_at + MINUTE * chance.randrange(1, 9)
             registers[connector_id] = charge.meter_stop_wh
+            if habit.one_meter:
+                charge.meter_start_wh, charge.meter_stop_wh = at_main(charge.started_at), at_main(charge.stopped_at)
+                charge.readings = [(at, at_main(at)) for at, _ in charge.readings]
             self.charges.append(charge)
 
     def frames(self) -> Iterator[tuple[str, dict[str, Any]]]:

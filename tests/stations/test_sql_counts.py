@@ -83,6 +83,17 @@ def meter_values(stations: Stations, number: int) -> tuple[str, dict[str, Any]]:
     return "MeterValues", {"connectorId": 1, "transactionId": stations.running[number], "meterValue": [element] * 3}
 
 
+def meter_values_without_id(stations: Stations, number: int) -> tuple[str, dict[str, Any]]:
+    """Of the transaction that runs on connector 1."""
+    action, payload = meter_values(stations, number)
+    return action, payload | {"transactionId": -1}
+
+
+def meter_values_of_an_idle_connector(stations: Stations, number: int) -> tuple[str, dict[str, Any]]:
+    action, payload = meter_values(stations, number)
+    return action, {name: member for name, member in payload.items() if name != "transactionId"} | {"connectorId": 2}
+
+
 def status_notification(stations: Stations, number: int) -> tuple[str, dict[str, Any]]:
     return "StatusNotification", {"connectorId": number % 3, "status": "Charging", "errorCode": "NoError"}
 
@@ -107,6 +118,11 @@ def stop_transaction_with_data(stations: Stations, number: int) -> tuple[str, di
     return action, payload | {"idTag": f"TAG-{number}", "transactionData": [element] * 50}
 
 
+def stop_transaction_without_id(stations: Stations, number: int) -> tuple[str, dict[str, Any]]:
+    action, payload = stop_transaction(stations, number)
+    return action, payload | {"transactionId": -1}
+
+
 # What each costs: the charge points of the batch and the insert into the message log always, then its own.
 CONSTANT = {
     heartbeat: 2,
@@ -122,6 +138,15 @@ CONSTANT = {
     # charging profiles end with them, the update.
     stop_transaction: 7,
 }
+# Those that name no transaction.
+WITHOUT_ID = {
+    # What is open at the charge points, the insert.
+    meter_values_without_id: 4,
+    # Also what began there last up to then.
+    meter_values_of_an_idle_connector: 5,
+    # As any stop, but for the transactions of the ids.
+    stop_transaction_without_id: 6,
+}
 PER_CALL = {
     # First the tenant, the id tags with their sites, the connectors and the upsert of those that are new, the starts
     # repeated, the RemoteStartTransactions behind them, what they supersede, the insert. Then, on SQLite alone, only a
@@ -133,7 +158,9 @@ PER_CALL = {
 
 
 @pytest.mark.parametrize("size", [1, BATCH])
-@pytest.mark.parametrize(("message", "count"), CONSTANT.items(), ids=lambda value: getattr(value, "__name__", ""))
+@pytest.mark.parametrize(
+    ("message", "count"), {**CONSTANT, **WITHOUT_ID}.items(), ids=lambda value: getattr(value, "__name__", "")
+)
 def test_number_of_statements_does_not_grow_with_the_batch(
     stations: Stations, message: Callable[..., Any], count: int, size: int
 ) -> None:

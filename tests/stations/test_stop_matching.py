@@ -303,3 +303,54 @@ class TestRepeatedStop:
         stop(charge_point, -1, id_tag="TAG-1")
         stop(charge_point, opened, id_tag="TAG-1", timestamp=wire(NOW + HOUR))
         assert Transaction.objects.get().flags == []
+
+
+class TestWhatFollowsTells:
+    """A stop in doubt is settled by what comes after it: who goes on has not ended."""
+
+    @pytest.fixture
+    def kept(self, charge_point: ChargePoint, both: tuple[int, int]) -> Transaction:
+        """A stop after half an hour that either could have had, with a reading in its transactionData."""
+        data = [{"timestamp": wire(NOW + 30 * MINUTE), "sampledValue": [{"value": "3500"}]}]
+        stop(charge_point, -1, id_tag="TAG-1", timestamp=wire(NOW + 30 * MINUTE), transaction_data=data)
+        return orphan()
+
+    def test_reading_of_one_gives_the_stop_to_the_other(
+        self, charge_point: ChargePoint, both: tuple[int, int], kept: Transaction
+    ) -> None:
+        meter_values(charge_point, {"value": "3600"}, connector_id=2, transaction_id=-1, now=NOW + 31 * MINUTE)
+        first, second = map(transaction, both)
+        assert (first.energy_wh, first.stopped_at, first.flags) == (Decimal(2500), NOW + 30 * MINUTE, [])
+        assert (first.matched_by, first.stop_ref, first.stop_id_tag) == ("order", "-1", "TAG-1")
+        assert (second.active, second.flags, second.candidates) == (True, [], [])
+        assert not Transaction.objects.filter(pk=kept.pk).exists()
+        assert set(MeterValue.objects.values_list("transaction_id", "energy_wh")) == {
+            (first.pk, Decimal(3500)), (second.pk, Decimal(3600)),
+        }  # fmt: skip
+        # The same stop once more is a repetition.
+        stop(charge_point, -1, id_tag="TAG-1", timestamp=wire(NOW + 30 * MINUTE))
+        assert Transaction.objects.count() == 2
+
+    def test_own_stop_of_one_gives_it_to_the_other(
+        self, charge_point: ChargePoint, both: tuple[int, int], kept: Transaction
+    ) -> None:
+        stop(charge_point, both[1], meter_stop=5000, id_tag="TAG-1")
+        first, second = map(transaction, both)
+        assert (first.energy_wh, first.flags, first.matched_by) == (Decimal(2500), [], "order")
+        assert (second.energy_wh, second.flags) == (Decimal(3000), [])
+        assert not Transaction.objects.exclude(orphan_ref="").exists()
+
+    def test_reading_of_before_the_stop_tells_nothing(
+        self, charge_point: ChargePoint, both: tuple[int, int], kept: Transaction
+    ) -> None:
+        meter_values(charge_point, {"value": "3400"}, connector_id=2, transaction_id=-1, now=NOW + 29 * MINUTE)
+        assert orphan().candidates == sorted(both)
+
+    def test_one_that_was_superseded_meanwhile_gets_it_too(
+        self, charge_point: ChargePoint, both: tuple[int, int], kept: Transaction
+    ) -> None:
+        start(charge_point, meter_start=3500, now=NOW + 40 * MINUTE)
+        assert transaction(both[0]).flags == ["stop_ambiguous", "superseded"]
+        meter_values(charge_point, {"value": "3600"}, connector_id=2, transaction_id=-1, now=NOW + 41 * MINUTE)
+        tx = transaction(both[0])
+        assert (tx.energy_wh, tx.stop_received, tx.flags) == (Decimal(2500), True, ["superseded"])

@@ -15,7 +15,7 @@ from rich.progress import Progress
 
 from csms.benchmark.databases import Unavailable
 from csms.benchmark.processes import BenchmarkError
-from csms.drills import crash
+from csms.drills import bursts, crash
 from csms.drills.course import Plan
 
 # Where no bar can be drawn.
@@ -29,6 +29,13 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--kills", type=int, default=200, help="kill -9 this often (default %(default)s)")
         parser.add_argument("--stations", type=int, default=20, help="charging all the time (default %(default)s)")
+        parser.add_argument(
+            "--habits", action="store_true",
+            help="so many stations of each habit bring what they queued offline, not knowing transactionIds",
+        )  # fmt: skip
+        parser.add_argument(
+            "--transactions", type=int, default=30, help="with --habits: that each of them brings (default %(default)s)"
+        )
         parser.add_argument(
             "--cut-chance", type=float, default=0.02, help="chance of a cut line for each message (default %(default)s)"
         )
@@ -52,7 +59,11 @@ class Command(BaseCommand):
                     console.print(f"{done} of {total} kills")
 
             try:
-                result = crash.drill(plan, options["cut_chance"], on_progress)
+                result: Any = (
+                    bursts.drill(plan, options["transactions"], on_progress)
+                    if options["habits"]
+                    else crash.drill(plan, options["cut_chance"], on_progress)
+                )
             except (BenchmarkError, Unavailable) as error:
                 raise CommandError(str(error)) from error
         if options["json"]:
@@ -61,9 +72,16 @@ class Command(BaseCommand):
             kills = ", ".join(f"{number} {point}" for point, number in result.kills.items())
             self.stdout.write(
                 f"{sum(result.kills.values())} kills ({kills}) in {result.seconds:.0f} s; {result.connects} connects, "
-                f"{result.answered} messages answered, {result.repeated} sent again; "
-                f"{result.sessions} transactions, {result.energy_wh} Wh."
+                f"{result.answered} messages answered, {result.repeated} sent again."
             )
+            if options["habits"]:
+                for habit, counts in result.habits.items():
+                    self.stdout.write(
+                        f"{habit}: {counts['matched']} matched, {counts['flagged']} of them flagged; "
+                        f"{counts['in_doubt']} in doubt, with their candidates"
+                    )
+            else:
+                self.stdout.write(f"{result.sessions} transactions, {result.energy_wh} Wh.")
             for violation in result.violations:
                 self.stdout.write(violation)
             self.stdout.write("No promise broken." if not result.violations else "PROMISES BROKEN.")
