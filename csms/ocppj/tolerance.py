@@ -127,6 +127,7 @@ _OTHER_WORDS: Mapping[str, str] = {
 # What stands in for a needed member inside a list, so that one bad reading does not cost the others.
 _STAND_INS: Mapping[str, Any] = {"timestamp": "", "sampledValue": (), "readonly": None}
 
+_SAMPLED = "/sampledValue/"
 # An element of a list: any of them is the same place.
 _INDEX = re.compile(r"/[0-9]+(?=/|$)")
 _NUMBER = re.compile(r"\s*[+-]?[0-9]{1,40}(?:\.[0-9]{0,40})?(?:[eE][+-]?[0-9]{1,2})?\s*")
@@ -324,7 +325,8 @@ class _Walk:
             self.deviates(pointer, "enum_case", f"is {spelling} in another letter case")
             return spelling
         meant = _near_words(shape).get(_letters_and_digits(value))
-        if meant is not None:
+        # A reading is kept as it was sent, whatever a near word would make of it.
+        if meant is not None and _SAMPLED not in pointer:
             self.deviates(pointer, "enum_alias", f"is {meant} by another name")
             return meant
         if self.strict:
