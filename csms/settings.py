@@ -300,6 +300,7 @@ CELERY_BEAT_SCHEDULE = {
     "reconcile-local-auth-lists": {"task": "stations.tasks.reconcile_local_auth_lists", "schedule": 60.0},
     "issue-certificates": {"task": "stations.tasks.issue_certificates", "schedule": 30.0},
     "renew-certificates": {"task": "stations.tasks.renew_certificates", "schedule": 3600.0},
+    "forget-strays": {"task": "stations.tasks.forget_strays", "schedule": 3600.0},
     "forget-guessing": {"task": "tenants.tasks.forget_guessing", "schedule": 3600.0},
     "prepare-partitions": {"task": "stations.tasks.prepare_partitions", "schedule": 3600.0},
     "purge-expired-rows": {"task": "stations.tasks.purge_expired_rows", "schedule": 3600.0},

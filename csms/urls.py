@@ -6,7 +6,7 @@ import sys
 from typing import Any
 
 from django.contrib import admin
-from django.core.exceptions import DisallowedHost, RequestDataTooBig, TooManyFieldsSent, TooManyFilesSent
+from django.core.exceptions import BadRequest, DisallowedHost, RequestDataTooBig, TooManyFieldsSent, TooManyFilesSent
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.template.loader import render_to_string
@@ -57,7 +57,9 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
         return problems.answer(400, "bad_request", "The request is malformed, or this host name is not served.")
     if too_large is not None:
         return render(request, "413.html", {"sentence": too_large}, status=413)
-    return render(request, "400.html", {"wrong_host": isinstance(exception, DisallowedHost)}, status=400)
+    said = str(exception) if isinstance(exception, BadRequest) else ""
+    context = {"wrong_host": isinstance(exception, DisallowedHost), "sentence": said}
+    return render(request, "400.html", context, status=400)
 
 
 def forged(request: HttpRequest, reason: str = "") -> HttpResponse:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.db import transaction
 
-from stations import security_events
+from stations import near_misses, security_events
 from stations.bulk import insert_rows
 from stations.certificates import presented
 from stations.models import ChargePoint, ConnectionAttempt
@@ -22,6 +22,8 @@ _COLUMNS = (
     "tenant_id", "charge_point_id", "identity", "at", "address", "accepted", "http_status", "reason", "remedy",
     "security_profile", "subprotocols", "user_agent", "tls_version", "tls_cipher", "client_certificate",
 )  # fmt: skip
+# Refusals that may be of a charge point whose name, or URL, was mistyped.
+NAMES_NOBODY = frozenset({"bad_path", "unknown_identity", "not_found", "wrong_username", "no_credentials"})
 
 
 def record_accepted(accepted: Iterable[tuple[Request, ChargePoint, SecurityProfile]], now: datetime) -> None:
@@ -33,20 +35,33 @@ def record_accepted(accepted: Iterable[tuple[Request, ChargePoint, SecurityProfi
 def record_refused(
     request: Request, charge_point: ChargePoint | None, profile: SecurityProfile, refusal: Refusal, now: datetime
 ) -> None:
-    """The row of a refused handshake of the open tenant, and its security event."""
+    """The row of a refused handshake of the open tenant, and its security event.
+
+    A near miss becomes a row of the charge point that is meant; the event stays one of a stranger.
+    """
+    near = near_misses.in_tenant(request) if charge_point is None and refusal.reason in NAMES_NOBODY else None
     # One commit for both: attackers decide how often this happens.
     with transaction.atomic(savepoint=False):
-        insert_rows(ConnectionAttempt, _COLUMNS, [_row(request, charge_point, profile, refusal, now)])
+        shown = charge_point if near is None else near.charge_point
+        remedy = refusal.remedy if near is None else f"{refusal.remedy} {near.sentence}"
+        insert_rows(ConnectionAttempt, _COLUMNS, [_row(request, shown, profile, refusal, now, remedy)])
         identity = printable(request.identity)
         security_events.note_refusal(refusal.reason, charge_point, identity, request.address, now)
+
+
+def record_stray(request: Request, charge_point: ChargePoint, refusal: Refusal, sentence: str, now: datetime) -> None:
+    """The row of a handshake that named no tenant, in the open one, whose `charge_point` it most likely means."""
+    remedy = f"{refusal.remedy} {sentence}"
+    insert_rows(ConnectionAttempt, _COLUMNS, [_row(request, charge_point, None, refusal, now, remedy)])
 
 
 def _row(
     request: Request,
     charge_point: ChargePoint | None,
-    profile: SecurityProfile,
+    profile: SecurityProfile | None,
     refusal: Refusal | None,
     now: datetime,
+    remedy: str = "",
 ) -> tuple[Any, ...]:
     return (
         current_tenant_id(),
@@ -57,8 +72,8 @@ def _row(
         refusal is None,
         101 if refusal is None else refusal.status,
         "" if refusal is None else refusal.reason,
-        "" if refusal is None else refusal.remedy,
-        int(profile),
+        remedy,
+        None if profile is None else int(profile),
         printable(", ".join(request.subprotocols)),
         printable(request.user_agent),
         str(request.tls.get("tls_version") or ""),

@@ -14,7 +14,15 @@ from django.utils.safestring import SafeString
 from csms.ocppj.payloads import order_call
 from stations import secret_keys
 from stations.masking import masked
-from stations.models import ChargePoint, Command, Connector, ConnectorStatus, Reservation, Transaction
+from stations.models import (
+    ChargePoint,
+    Command,
+    ConnectionAttempt,
+    Connector,
+    ConnectorStatus,
+    Reservation,
+    Transaction,
+)
 from stations.models.charge_point import RegistrationStatus
 from stations.models.command import CommandStatus
 from stations.models.connector import ChargePointStatus
@@ -33,6 +41,7 @@ CONNECTOR_VARIANTS: dict[str, str] = {
     ChargePointStatus.UNAVAILABLE: "plain",
     ChargePointStatus.FAULTED: "danger",
 }
+LAST_KNOWN = "the charge point is not connected: this is the last status that it sent"
 UNKNOWN_STATUS = "not a status of OCPP 1.6, kept as the charge point sent it"
 REGISTRATION_VARIANTS = {
     RegistrationStatus.ACCEPTED: "success",
@@ -44,8 +53,8 @@ YES = {"Accepted", "Unlocked", "Scheduled", "RebootRequired"}
 NO = {"Rejected", "NotSupported", "UnlockFailed", "Failed", "Faulted", "UnknownVendorId", "UnknownMessageId"}
 RESERVATION_VARIANTS = {
     ReservationStatus.REQUESTED: "active",
-    ReservationStatus.ACCEPTED: "warning",
-    ReservationStatus.USED: "success",
+    ReservationStatus.ACCEPTED: "success",
+    ReservationStatus.USED: "plain",
     ReservationStatus.FAULTED: "danger",
     ReservationStatus.REJECTED: "danger",
     ReservationStatus.OCCUPIED: "info",
@@ -63,6 +72,8 @@ COMMAND_VARIANTS = {
     CommandStatus.UNKNOWN: "warning",
 }
 
+# From here on W and Wh are shown in millions.
+LARGE_WH = 10_000_000
 # What a composite schedule was found to be beside the one that we compute.
 AGREEMENT = {
     True: "The schedule is the one that we compute",
@@ -71,8 +82,11 @@ AGREEMENT = {
 }
 
 
-def connector_badge(connector: Connector) -> SafeString:
-    """The status of one connector with its number; the error and its age are in the tooltip."""
+def connector_badge(connector: Connector, *, connected: bool = True) -> SafeString:
+    """The status of one connector with its number; the error and its age are in the tooltip.
+
+    Of a charge point that is not `connected` it is the last one known, and has no colour.
+    """
     title = [f"Connector {connector.connector_id}: {connector.status or 'no status yet'}"]
     if not connector.status_known:
         title.append(UNKNOWN_STATUS)
@@ -80,17 +94,23 @@ def connector_badge(connector: Connector) -> SafeString:
         title.append(f"{connector.error_code} {connector.info}".strip())
     if connector.status_at is not None:
         title.append(f"since {local_text(connector.status_at)}")
-    return badge(
-        f"{connector.connector_id} {shown_status(connector) or '?'}",
-        _connector_variant(connector),
-        ", ".join(title),
-    )
+    text = f"{connector.connector_id} {shown_status(connector) or '?'}"
+    if not connected:
+        return badge(f"{text}, last known", "past", ", ".join([*title, LAST_KNOWN]))
+    return badge(text, _connector_variant(connector), ", ".join(title))
 
 
 def status_badge(connector: Connector | ConnectorStatus) -> SafeString:
     """The status of one connector, present or past, without its number."""
     title = "" if connector.status_known else UNKNOWN_STATUS
     return badge(shown_status(connector) or "no status yet", _connector_variant(connector), title)
+
+
+def present_status_badge(connector: Connector, connected: bool) -> SafeString:
+    """The status of one connector as it is now, or, of a charge point that is not connected, the last one known."""
+    if connected or not connector.status:
+        return status_badge(connector)
+    return badge(f"{shown_status(connector)}, last known", "past", LAST_KNOWN)
 
 
 def _connector_variant(connector: Connector | ConnectorStatus) -> str:
@@ -212,14 +232,27 @@ def charge_point_link(charge_point: ChargePoint | None, otherwise: str = DASH) -
     return format_html('<a class="csms-link" href="{}">{}</a>', url, charge_point.identity)
 
 
+def create_url(attempt: ConnectionAttempt) -> str:
+    """Where a charge point is added that was refused because nobody knows it; "" where that is not what it needs."""
+    if attempt.charge_point_id is not None or attempt.reason not in ("unknown_identity", "not_found"):
+        return ""
+    return f"{reverse('admin:stations_chargepoint_add')}?{urlencode({'identity': attempt.identity})}"
+
+
 def energy(wh: Decimal | float | None, decimals: int = 3) -> str:
-    """Wh as kWh."""
-    return DASH if wh is None else f"{float(wh) / 1000:.{decimals}f} kWh"
+    """Wh as kWh; from 10 MWh on as MWh, which fits where the smaller ones do."""
+    if wh is None:
+        return DASH
+    if abs(float(wh)) >= LARGE_WH:
+        return f"{float(wh) / 1e6:.{decimals}f} MWh"
+    return f"{float(wh) / 1000:.{decimals}f} kWh"
 
 
 def power(w: float | None) -> str:
-    """W as kW with one decimal."""
-    return DASH if w is None else f"{w / 1000:.1f} kW"
+    """W as kW with one decimal; from 10 MW on as MW."""
+    if w is None:
+        return DASH
+    return f"{w / 1e6:.1f} MW" if abs(w) >= LARGE_WH else f"{w / 1000:.1f} kW"
 
 
 def duration(seconds: float) -> str:

@@ -26,7 +26,7 @@ from django.core.exceptions import ValidationError
 from django.db import DatabaseError, IntegrityError, transaction
 
 from csms.proxies import peer, tls_facts
-from stations import attempt_limits, credentials, passwords, rivals, security_profiles
+from stations import attempt_limits, credentials, passwords, rivals, security_profiles, strays
 from stations.certificates import paths, presented
 from stations.connection_attempts import printable, record_refused
 from stations.credentials import WEAK_BYTES
@@ -160,6 +160,8 @@ class Request:
     secure: bool
     user_agent: str
     tls: Mapping[str, Any] = field(default_factory=dict)
+    # What was dialled, percent-encoded as sent.
+    path: str = ""
     # It was let in from this address before, and shows nothing else than then, as far as the doorkeeper knows.
     known: bool = False
     # Which password it has proved to have (passwords.which).
@@ -210,6 +212,7 @@ def read(scope: Mapping[str, Any]) -> Request:
         secure=caller.secure,
         user_agent=headers.get(b"user-agent", b"").decode("latin-1")[:255],
         tls=tls_facts(scope, headers),
+        path=raw_path.decode("latin-1")[:1024],
     )
 
 
@@ -223,6 +226,7 @@ def decide(request: Request, owner: str) -> Accepted | Refusal:
             tenant = Tenant.objects.filter(slug=request.tenant_slug).first()
         if tenant is None:
             logger.warning("Handshake refused: unknown tenant, from %s", request.address)
+            strays.note(request, REFUSALS["unknown_tenant"], datetime.now(UTC))
             return REFUSALS["unknown_tenant"]
         with tenant_scope(tenant.pk):
             return _decide(tenant, request, owner)

@@ -81,6 +81,7 @@ RETENTION: dict[str, Rule] = {
     "auth.User_user_permissions": GoesWith("auth.User"),
     "contenttypes.ContentType": ForEver("one for each kind of row, made by the software"),
     "sessions.Session": Expiring("expire_date"),
+    "stations.StrayHandshake": Elsewhere("stations.tasks.forget_strays, 30 days after the last alike; 2,000 at most"),
     "stations.ServerProcess": Elsewhere("connections.forget_dead_processes, a day after its last sign of life"),
     "tenants.Guessing": Elsewhere("tenants.tasks.forget_guessing, 90 days after the last attempt"),
     "tenants.Tenant": _PEOPLE,

@@ -23,7 +23,7 @@ from typing import Any
 from django.conf import settings
 from django.db import DatabaseError, transaction
 
-from stations import admission, attempt_limits, credentials
+from stations import admission, attempt_limits, credentials, strays
 from stations.attempt_limits import WINDOW_SECONDS
 from stations.connection_attempts import record_refused
 from stations.handshake import (
@@ -93,7 +93,10 @@ class Screen:
             return [UNDECIDED] * len(requests)
         for number, request in enumerate(requests):
             if request.tenant_slug not in tenants:
-                found[number] = Screened(REFUSALS["unknown_tenant"])
+                recorded = self._has_row_left(request)
+                found[number] = Screened(REFUSALS["unknown_tenant"], recorded)
+                if recorded:
+                    strays.note(request, REFUSALS["unknown_tenant"], datetime.now(UTC))
         return list(found.values())
 
     def _begin_window(self) -> None:

@@ -9,7 +9,7 @@ from celery import shared_task
 
 from stations import commands, connections, file_exchange, local_auth_lists, retention
 from stations.certificates import issuing
-from stations.models import CertificateAuthority, LocalAuthList, Reservation
+from stations.models import CertificateAuthority, LocalAuthList, Reservation, StrayHandshake
 from tenants.models import Tenant
 from tenants.scope import current_tenant_id, platform_scope, tenant_scope
 from tenants.tasks import TenantTask
@@ -99,6 +99,12 @@ def renew_certificates() -> int:
 def renew_certificates_of_tenant() -> dict[str, int]:
     """Ask the tenant's charge points whose certificate expires soon for a new request; gives their number."""
     return {"charge_points": issuing.renew_due(datetime.now(UTC))}
+
+
+@shared_task(base=TenantTask, platform=True, name="stations.tasks.forget_strays")
+def forget_strays() -> int:
+    """Delete handshakes without a tenant that have not come again for 30 days; gives the number of rows."""
+    return StrayHandshake.objects.forget(datetime.now(UTC))
 
 
 @shared_task(base=TenantTask, platform=True, name="stations.tasks.prepare_partitions")

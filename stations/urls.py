@@ -15,6 +15,7 @@ from django.http import HttpRequest, HttpResponseBase
 from django.urls import path
 
 from stations.api import (
+    attention,
     certificates,
     charge_point_certificates,
     charge_points,
@@ -79,6 +80,7 @@ def by_raw_path(view: View, of: str = "charge-points", parts: dict[str, View] = 
 
 
 urlpatterns = [
+    path("attention/", attention.AttentionList.as_view()),
     path("certificate-authorities/", certificates.CertificateAuthorityList.as_view()),
     path(
         "certificate-authorities/<int:pk>/",

@@ -33,6 +33,7 @@ PLATFORM_MODELS: Final[frozenset[str]] = frozenset(
         "sessions.Session",
         "sites.Site",
         "stations.ServerProcess",
+        "stations.StrayHandshake",
         "account.*",
         "mfa.*",
         "socialaccount.*",

@@ -21,6 +21,7 @@ from stations.admin.log import (
     ConnectorStatusAdmin,
     MeterValueAdmin,
     OcppMessageAdmin,
+    StrayHandshakeAdmin,
 )
 from stations.admin.refused_id_tags import RefusedIdTagAdmin
 from stations.admin.reservations import ReservationAdmin
@@ -49,6 +50,7 @@ __all__ = [
     "ReservationAdmin",
     "RootCertificateAdmin",
     "SecurityEventAdmin",
+    "StrayHandshakeAdmin",
     "TransactionAdmin",
     "VendorExtensionAdmin",
     "VendorMessageAdmin",

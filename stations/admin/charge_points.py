@@ -17,6 +17,7 @@ from unfold.decorators import display
 from stations import registration
 from stations.admin import credentials
 from stations.admin.actions import CommandActions
+from stations.admin.attention import attention_view
 from stations.admin.charge_point_form import (
     TOLERANCES,
     ChargePointForm,
@@ -51,6 +52,23 @@ LAZY_TABS = (
     ("connection", "Connection"),
     ("times", "Response times"),
 )
+
+
+class PresenceFilter(admin.SimpleListFilter):
+    """Connected, lost, or never there: three different things to do."""
+
+    title = "connection"
+    parameter_name = "presence"
+
+    def lookups(self, request: Any, model_admin: Any) -> list[tuple[str, str]]:
+        return [("connected", "connected"), ("lost", "lost"), ("never", "never connected")]
+
+    def queryset(self, request: Any, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        if not self.value():
+            return queryset
+        if self.value() == "connected":
+            return queryset.filter(connected=True)
+        return queryset.filter(connected=False, connected_at__isnull=self.value() == "never")
 
 
 class VendorFilter(admin.SimpleListFilter):
@@ -88,7 +106,7 @@ class ChargePointAdmin(CommandActions, ExtensionActions):
     list_display_links = ("identity",)
     list_select_related = ("site",)
     list_filter = (
-        "connected", "registration_status", ConnectorStatusFilter, AlertFilter, SiteFilter, VendorFilter, "disabled",
+        PresenceFilter, "registration_status", ConnectorStatusFilter, AlertFilter, SiteFilter, VendorFilter, "disabled",
     )  # fmt: skip
     search_fields = ("identity", "description", "vendor", "model", "serial_number", "charge_point_serial_number")
     search_help_text = "Identity, description, vendor, model, serial number"
@@ -142,7 +160,9 @@ class ChargePointAdmin(CommandActions, ExtensionActions):
             return DASH
         return format_html(
             '<span class="csms-badges">{}</span>',
-            format_html_join(" ", "{}", ((connector_badge(connector),) for connector in shown)),
+            format_html_join(
+                " ", "{}", ((connector_badge(connector, connected=charge_point.connected),) for connector in shown)
+            ),
         )
 
     @display(description="Hardware", ordering="vendor")
@@ -193,6 +213,7 @@ class ChargePointAdmin(CommandActions, ExtensionActions):
 
     def get_urls(self) -> list[URLPattern]:
         own = [
+            path("attention/", self.admin_site.admin_view(attention_view), name="stations_attention"),
             path("id-tags/", self.admin_site.admin_view(self.id_tags_view), name="stations_chargepoint_id_tags"),
             path(
                 "<int:object_id>/panel/<slug:name>/",

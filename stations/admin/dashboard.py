@@ -1,4 +1,4 @@
-"""The first page: what is charging, what is broken, what waits. Nine bounded queries, no COUNT of a log.
+"""The first page: what is charging, what is broken, what waits. Bounded queries, no COUNT of a log.
 
 Platform administrators also see who guesses at passwords and API keys, whichever tenant's they are.
 """
@@ -14,19 +14,22 @@ from typing import Any
 from django.db.models import Count, Q, Sum
 from django.utils import timezone
 
+from stations import attention
+from stations.admin.attention import choices, lines, shown_count
 from stations.admin.security_events import alert_groups
-from stations.display import command_badge, energy, flag_badges, power, status_badge
+from stations.display import command_badge, create_url, energy, flag_badges, power, status_badge
 from stations.models import ChargePoint, Command, ConnectionAttempt, Connector, Transaction
 from stations.models.command import OPEN_STATUSES
 from stations.models.connector import ChargePointStatus
-from tenants.admin.scoped import confined, may
+from tenants.admin.scoped import confined, limited_site_ids, may
 from tenants.models import ApiScope, Guessing
 
 SHOWN = 8
 # Newest rows looked at where a table has no index on time.
 MAX_ATTEMPTS = 1000
 MAX_RUNNING = 1000
-MAX_COMMANDS = 200
+# Counts go no further; what is beyond is shown as "1000+".
+COUNTED = 10_000
 MAX_FAULTED = 50
 GUESSING_FOR = timedelta(days=1)
 FAILED_HANDSHAKES_FOR = timedelta(hours=1)
@@ -44,6 +47,7 @@ class FailedHandshakes:
     remedy: str
     at: datetime
     address: str
+    create_url: str
     times: int = 1
 
     @property
@@ -66,21 +70,17 @@ def figures(request: Any, now: datetime) -> dict[str, Any]:
     """What the dashboard shows of the tenant (and sites) of `request`."""
     stations = confined(ChargePoint.objects.all(), request, "site").aggregate(
         total=Count("pk"),
+        # Before the next one, whose name hides the column.
+        never=Count("pk", filter=Q(connected=False, connected_at__isnull=True)),
         connected=Count("pk", filter=Q(connected=True)),
         pending=Count("pk", filter=Q(registration_status="Pending")),
     )
     of_stations = "charge_point__site"
-    running = list(
-        confined(Transaction.objects.open(), request, of_stations)
-        .with_latest_reading()
-        .select_related("charge_point")
-        .order_by("-id")[:MAX_RUNNING]
-    )
-    waiting = list(
-        confined(Command.objects.filter(status__in=OPEN_STATUSES), request, of_stations)
-        .select_related("charge_point")
-        .order_by("-id")[:MAX_COMMANDS]
-    )
+    open_ones = confined(Transaction.objects.open(), request, of_stations)
+    running = list(open_ones.with_latest_reading().select_related("charge_point").order_by("-id")[: MAX_RUNNING + 1])
+    waiting = confined(Command.objects.filter(status__in=OPEN_STATUSES), request, of_stations)
+    waiting_count = len(waiting.order_by().values_list("pk")[: COUNTED + 1])
+    first_waiting = list(waiting.select_related("charge_point").order_by("-id")[:SHOWN])
     latest = list(
         confined(Transaction.objects.all(), request, of_stations)
         .with_latest_reading()
@@ -90,29 +90,38 @@ def figures(request: Any, now: datetime) -> dict[str, Any]:
     faulted = list(
         confined(Connector.objects.filter(status=ChargePointStatus.FAULTED), request, of_stations)
         .select_related("charge_point")
-        .order_by("-status_at")[:MAX_FAULTED]
+        .order_by("-status_at")[: MAX_FAULTED + 1]
     )
-    failed = failed_handshakes(request, now)
+    failed, failed_count = failed_handshakes(request, now)
+    sites = limited_site_ids(request)
+    counted = attention.counts(now, sites)
+    # Those that were never there, and cards, have their figures; what is lost or stuck comes first.
+    urgent = [kind for kind in attention.KINDS.values() if kind.severity != attention.INFO and counted[kind.code]]
     for tx in latest:
         tx.energy_text, tx.flag_badges = energy(tx.current_energy_wh), flag_badges(tx)
         tx.power_text = power(tx.latest_power_w) if tx.active else ""
-    for command in waiting[:SHOWN]:
+    for command in first_waiting:
         command.badge = command_badge(command)
     for connector in faulted:
         connector.badge = status_badge(connector)
     return {
         "stations": stations,
-        "offline": stations["total"] - stations["connected"],
-        "running_count": len(running),
-        "running_power": power(sum(tx.latest_power_w or 0 for tx in running)),
+        "lost": stations["total"] - stations["connected"] - stations["never"],
+        "attention": lines(attention.findings(now, sites, urgent, SHOWN)),
+        "attention_choices": choices(counted),
+        "attention_count": shown_count(sum(counted[kind.code] for kind in urgent)),
+        "running_count": shown_count(len(running), MAX_RUNNING),
+        "running_power": power(sum(tx.latest_power_w or 0 for tx in running[:MAX_RUNNING])),
         "energy_today": energy(energy_today(request, running, now), decimals=1),
         "latest_transactions": latest,
-        "faulted": faulted,
+        "faulted": faulted[:MAX_FAULTED],
+        "faulted_count": shown_count(len(faulted), MAX_FAULTED),
         "alerts": alert_groups(request),
+        "may_create": may(request, ApiScope.MANAGE),
         "failed_handshakes": failed[:SHOWN],
-        "failed_handshake_count": sum(group.times for group in failed),
-        "waiting": waiting[:SHOWN],
-        "waiting_count": len(waiting),
+        "failed_handshake_count": failed_count,
+        "waiting": first_waiting,
+        "waiting_count": shown_count(waiting_count, COUNTED),
         "now": now,
     }
 
@@ -129,18 +138,25 @@ def energy_today(request: Any, running: Iterable[Transaction], now: datetime) ->
     return Decimal(wh) + sum((tx.current_energy_wh or Decimal(0) for tx in running), Decimal(0))
 
 
-def failed_handshakes(request: Any, now: datetime) -> list[FailedHandshakes]:
-    """Refused handshakes of the last hour, one entry for each identity and reason."""
+def failed_handshakes(request: Any, now: datetime) -> tuple[list[FailedHandshakes], str]:
+    """Refused handshakes of the last hour, one entry for each identity and reason, and how many there were."""
     since = now - FAILED_HANDSHAKES_FOR
     groups: dict[tuple[str, str], FailedHandshakes] = {}
     newest = confined(ConnectionAttempt.objects.all(), request, "charge_point__site").order_by("-id")[:MAX_ATTEMPTS]
-    failed = ConnectionAttempt.objects.filter(pk__in=newest.values("pk"), accepted=False, at__gte=since)
-    for attempt in failed.order_by("-id"):
+    recent = ConnectionAttempt.objects.filter(pk__in=newest.values("pk"), at__gte=since)
+    looked_at = 0
+    for attempt in recent.order_by("-id"):
+        looked_at += 1
+        if attempt.accepted:
+            continue
         key = (attempt.identity, attempt.reason)
         if key in groups:
             groups[key].times += 1
         else:
             groups[key] = FailedHandshakes(
-                attempt.identity, attempt.charge_point_id, attempt.reason, attempt.remedy, attempt.at, attempt.address
-            )
-    return list(groups.values())
+                attempt.identity, attempt.charge_point_id, attempt.reason, attempt.remedy, attempt.at, attempt.address,
+                create_url(attempt),
+            )  # fmt: skip
+    times = sum(group.times for group in groups.values())
+    # With a whole window within the hour there may be more before it.
+    return list(groups.values()), f"{times}+" if looked_at == MAX_ATTEMPTS else str(times)

@@ -14,7 +14,7 @@ from django.utils.safestring import SafeString
 from unfold.decorators import display
 
 from stations.admin.filters import ChosenChargePoint
-from stations.admin.firmware import FirmwareUpdateAdmin
+from stations.admin.firmware import FirmwareUpdateAdmin, is_undelivered
 from stations.files.for_people import attachment
 from stations.models import LogRequest
 from tenants.display import DASH
@@ -44,7 +44,7 @@ class LogRequestAdmin(FirmwareUpdateAdmin):
     def delivered(self, request: LogRequest) -> SafeString | str:
         upload = getattr(request, "upload", None)
         if upload is None:
-            return DASH
+            return "nothing" if is_undelivered(request) else DASH
         url = reverse("admin:stations_logrequest_file", args=[request.pk])
         return format_html('<a class="csms-link" href="{}">{}</a> {}', url, upload.name, filesizeformat(upload.size))
 

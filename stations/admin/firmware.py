@@ -65,6 +65,7 @@ VARIANTS = {
     "InstallRebooting": "active", "InvalidSignature": "danger", "InstallVerificationFailed": "danger",
     "BadMessage": "danger", "NotSupportedOperation": "danger", "PermissionDenied": "danger", "UploadFailure": "danger",
 }  # fmt: skip
+UNDELIVERED = "The charge point says Uploaded, but no file has come to us."
 SENTENCES = {
     REQUESTED: "The charge point has not reported anything yet.",
     REFUSED: "The charge point refused the request.",
@@ -99,7 +100,14 @@ def progress_badge(row: FirmwareUpdate | LogRequest) -> SafeString:
     """The status of a request as a coloured word, with what it means."""
     if not row.status_known:
         return badge(shown_status(row), "warning", UNKNOWN_STATUS)
+    if is_undelivered(row):
+        return badge("Uploaded, not received", "warning", UNDELIVERED)
     return badge(row.status, VARIANTS.get(row.status, "plain"), SENTENCES.get(row.status, ""))
+
+
+def is_undelivered(row: FirmwareUpdate | LogRequest) -> bool:
+    """Whether the charge point says that it has delivered to us what has not come; `row` comes with its upload."""
+    return isinstance(row, LogRequest) and row.to_us and row.status == "Uploaded" and not hasattr(row, "upload")
 
 
 # --- dialogs ----------------------------------------------------------------------------------------------------------
@@ -290,6 +298,7 @@ def _shown(row: FirmwareUpdate | LogRequest) -> dict[str, Any]:
         "statuses": statuses,
         "delivered": delivered,
         "upload": getattr(row, "upload", None),
+        "undelivered": is_undelivered(row),
     }
 
 

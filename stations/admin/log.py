@@ -19,9 +19,9 @@ from stations.admin.filters import (
     charge_points_called,
 )
 from stations.admin.readings import summary
-from stations.display import charge_point_link, energy, power, status_badge
+from stations.display import charge_point_link, create_url, energy, power, status_badge
 from stations.handshake import REFUSALS
-from stations.models import Boot, ConnectionAttempt, ConnectorStatus, MeterValue, OcppMessage
+from stations.models import Boot, ConnectionAttempt, ConnectorStatus, MeterValue, OcppMessage, StrayHandshake
 from stations.models.charge_point import SecurityProfile
 from stations.models.message import MessageType
 from stations.ocpp.actions import FROM_CHARGE_POINT, TO_CHARGE_POINT
@@ -124,10 +124,51 @@ class ReasonFilter(admin.SimpleListFilter):
     parameter_name = "reason"
 
     def lookups(self, request: Any, model_admin: Any) -> list[tuple[str, str]]:
-        return [(reason, reason.replace("_", " ")) for reason in REFUSALS if reason != "unknown_tenant"]
+        return [(reason, reason.replace("_", " ")) for reason in REFUSALS]
 
     def queryset(self, request: Any, queryset: QuerySet[Any]) -> QuerySet[Any]:
         return queryset.filter(reason=self.value()) if self.value() else queryset
+
+
+@admin.register(StrayHandshake)
+class StrayHandshakeAdmin(LogAdmin):
+    """For platform administrators: handshakes whose URL names no tenant."""
+
+    list_display = ("last", "path_shown", "what_to_do", "meant_shown", "address", "times", "first")
+    list_display_links = ("last",)
+    search_fields = ("path",)
+    search_help_text = "Part of the path"
+    ordering = ("-last_at", "-pk")
+    fields = (
+        "path_shown", "what_to_do", "meant_shown", "address", "times", "first", "last", "user_agent", "subprotocols",
+    )  # fmt: skip
+    readonly_fields = fields
+
+    def has_view_permission(self, request: Any, obj: Any = None) -> bool:
+        return bool(request.user.is_superuser)
+
+    def has_module_permission(self, request: Any) -> bool:
+        return bool(request.user.is_superuser)
+
+    @display(description="Dialled")
+    def path_shown(self, row: StrayHandshake) -> SafeString:
+        return format_html('<code class="csms-inline-code">{}</code>', row.path)
+
+    @display(description="What to do")
+    def what_to_do(self, row: StrayHandshake) -> str:
+        return row.remedy
+
+    @display(description="Most likely")
+    def meant_shown(self, row: StrayHandshake) -> str:
+        return row.meant or DASH
+
+    @display(description="First")
+    def first(self, row: StrayHandshake) -> Any:
+        return moment(row.first_at)
+
+    @display(description="Last")
+    def last(self, row: StrayHandshake) -> Any:
+        return moment(row.last_at)
 
 
 @admin.register(ConnectionAttempt)
@@ -157,7 +198,10 @@ class ConnectionAttemptAdmin(LogAdmin):
 
     @display(description="Identity")
     def identity_link(self, attempt: ConnectionAttempt) -> Any:
-        return charge_point_link(attempt.charge_point, attempt.identity)
+        link = charge_point_link(attempt.charge_point, attempt.identity)
+        if attempt.charge_point is None or attempt.charge_point.identity == attempt.identity:
+            return link
+        return format_html('{} <div class="csms-subtle">most likely {}</div>', attempt.identity, link)
 
     @display(description="Result")
     def result(self, attempt: ConnectionAttempt) -> SafeString:
@@ -166,8 +210,11 @@ class ConnectionAttemptAdmin(LogAdmin):
         return badge(attempt.reason.replace("_", " "), "danger", f"HTTP {attempt.http_status}")
 
     @display(description="What to do")
-    def what_to_do(self, attempt: ConnectionAttempt) -> str:
-        return attempt.remedy or DASH
+    def what_to_do(self, attempt: ConnectionAttempt) -> SafeString | str:
+        url = create_url(attempt)
+        if not url:
+            return attempt.remedy or DASH
+        return format_html('{} <a class="csms-link" href="{}">Create it</a>', attempt.remedy, url)
 
     @display(description="Security profile")
     def profile(self, attempt: ConnectionAttempt) -> str:

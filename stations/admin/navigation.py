@@ -61,6 +61,7 @@ GROUPS: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
             ("Tenants", "domain", "tenants.tenant"),
             ("Users", "manage_accounts", "auth.user"),
             ("Guessing", "password", "tenants.guessing"),
+            ("Stray handshakes", "wrong_location", "stations.strayhandshake"),
         ),
     ),
 )
@@ -71,6 +72,9 @@ def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
     groups: list[dict[str, Any]] = [
         {"title": "", "items": [{"title": "Dashboard", "icon": "dashboard", "link": reverse("admin:index")}]}
     ]
+    if _may_open(request, "stations.chargepoint"):
+        attention = {"title": "Needs attention", "icon": "notification_important"}
+        groups[0]["items"].append({**attention, "link": reverse("admin:stations_attention")})
     for title, entries in GROUPS:
         items = [_item(label, icon, model) for label, icon, model in entries if _may_open(request, model)]
         if items:
@@ -89,6 +93,10 @@ def _item(label: str, icon: str, model: str) -> dict[str, Any]:
 def _mark_one_active(request: HttpRequest, groups: list[dict[str, Any]]) -> None:
     """Mark one entry as active, not two, on the page of the tenant at work."""
     entries = {item["title"]: item for group in groups for item in group["items"]}
+    attention = entries.get("Needs attention")
+    if attention is not None and request.path == attention["link"]:
+        # Its address is below that of the charge points.
+        entries["Charge points"]["active"] = False
     settings, tenants = entries.get("Tenant settings"), entries.get("Tenants")
     if settings is not None and tenants is not None:
         settings["active"] = request.path == settings["link"]

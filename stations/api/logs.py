@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.db.models import Q
 from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -36,7 +37,8 @@ def message_json(row: OcppMessage) -> dict[str, Any]:
 
 
 def attempt_json(row: ConnectionAttempt) -> dict[str, Any]:
-    return {name: getattr(row, name) for name in ATTEMPT_MEMBERS}
+    charge_point = None if row.charge_point is None else row.charge_point.identity
+    return {name: getattr(row, name) for name in ATTEMPT_MEMBERS} | {"charge_point": charge_point}
 
 
 class MessageList(TenantAPIView):
@@ -75,9 +77,10 @@ class ChargePointConnectionAttemptList(TenantAPIView):
         responses={200: schemas.page_of(schemas.CONNECTION_ATTEMPT)},
     )
     def get(self, request: Request, identity: str) -> Response:
-        charge_point_of(self, identity)
-        # By identity, not by row: attempts from before the charge point was registered are what is looked for.
-        rows = ConnectionAttempt.objects.filter(identity=identity)
+        charge_point = charge_point_of(self, identity)
+        # Not by row alone: attempts from before the charge point was registered are looked for as well.
+        rows = ConnectionAttempt.objects.filter(Q(identity=identity) | Q(charge_point=charge_point))
+        rows = rows.select_related("charge_point")
         return self.page(boolean(request, rows, "accepted"), attempt_json)
 
 
@@ -92,7 +95,7 @@ class ConnectionAttemptList(TenantAPIView):
         responses={200: schemas.page_of(schemas.CONNECTION_ATTEMPT)},
     )
     def get(self, request: Request) -> Response:
-        rows = at_sites_of(self, ConnectionAttempt.objects.all(), "charge_point__site_id")
+        rows = at_sites_of(self, ConnectionAttempt.objects.select_related("charge_point"), "charge_point__site_id")
         if "identity" in request.query_params:
             rows = rows.filter(identity=request.query_params["identity"])
         return self.page(boolean(request, rows, "accepted"), attempt_json)

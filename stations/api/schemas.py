@@ -6,6 +6,7 @@ from typing import Any
 
 from drf_spectacular.utils import OpenApiParameter
 
+from stations.attention import KINDS, SEVERITIES
 from stations.id_tag_spellings import SENTENCES
 from stations.models.certificate import (
     EXPIRED,
@@ -120,6 +121,7 @@ CONNECTION_ATTEMPT = component("ConnectionAttempt", obj(
     remedy=described(TEXT, "What to do about it."),
     security_profile=INTEGER_OR_NULL, subprotocols=TEXT, user_agent=TEXT, tls_version=TEXT, tls_cipher=TEXT,
     client_certificate=TEXT,
+    charge_point=described(TEXT_OR_NULL, "The charge point that it is, or, refused, that it most likely means."),
 ))  # fmt: skip
 COMMAND = component("Command", obj(
     id=INTEGER, charge_point=TEXT, action=TEXT,
@@ -388,6 +390,11 @@ REFUSED_ID_TAG = component("RefusedIdTag", obj(
     near=described(
         array(obj(id_tag=TEXT, why=enum(*SENTENCES), text=TEXT)), "Registered id tags that it may be meant as."
     ),
+))  # fmt: skip
+ATTENTION = component("Attention", obj(
+    kind=enum(*KINDS), severity=enum(*SEVERITIES), charge_point=TEXT, connector_id=INTEGER_OR_NULL, since=TIME,
+    text=TEXT, remedy=described(TEXT, "What to do about it."),
+    link=described(TEXT, "The path of the resource that it is about."),
 ))  # fmt: skip
 VENDOR_MESSAGE = component("VendorMessage", obj(
     id=INTEGER, charge_point=TEXT, vendor_id=TEXT, message_id=TEXT,

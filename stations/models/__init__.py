@@ -12,7 +12,7 @@ from stations.models.charge_point import Boot, ChargePoint
 from stations.models.charging_profile import ChargingProfile, InstalledProfile
 from stations.models.command import Command, CommandBatch
 from stations.models.configuration import ConfigurationKey
-from stations.models.connection import ConnectionAttempt, ServerProcess
+from stations.models.connection import ConnectionAttempt, ServerProcess, StrayHandshake
 from stations.models.connector import Connector, ConnectorStatus
 from stations.models.file_exchange import FileUrl, UploadedFile
 from stations.models.firmware import DiagnosticsStatus, FirmwareImage, FirmwareStatus, FirmwareUpdate, LogRequest
@@ -72,6 +72,7 @@ __all__ = [
     "RootCertificate",
     "SecurityEvent",
     "ServerProcess",
+    "StrayHandshake",
     "Transaction",
     "UploadedFile",
     "VendorExtension",

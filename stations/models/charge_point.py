@@ -10,6 +10,7 @@ from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
+from django.db.models.functions import Upper
 
 from csms.ocppj.tolerance import Deviation
 from tenants.scoped import TenantModel
@@ -151,7 +152,11 @@ class ChargePoint(TenantModel):
         ordering = ["identity"]
         constraints = [models.UniqueConstraint(fields=["tenant", "identity"], name="charge_point_identity_per_tenant")]
         indexes = [
-            models.Index(fields=["connection_owner"], name="charge_point_connected", condition=models.Q(connected=True))
+            models.Index(
+                fields=["connection_owner"], name="charge_point_connected", condition=models.Q(connected=True)
+            ),
+            # Which one somebody means who mixes up capital letters (stations/near_misses.py).
+            models.Index(Upper("identity"), name="charge_point_in_capitals"),
         ]
 
     def __str__(self) -> str:

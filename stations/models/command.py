@@ -75,6 +75,11 @@ class Command(TenantModel):
             models.Index(fields=["charge_point", "id"], condition=Q(status="queued"), name="command_queue"),
             models.Index(fields=["expires_at"], condition=Q(status="queued"), name="command_expiry"),
             models.Index(fields=["tenant", "-id"], name="command_newest_of_tenant"),
+            models.Index(
+                fields=["tenant", "created_at"],
+                condition=Q(effect__isnull=True, status__in=("answered", "timed_out", "unknown")),
+                name="command_without_effect",
+            ),
         ]
 
     def __str__(self) -> str:

@@ -25,6 +25,7 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "flag_badges": display.flag_badges,
     "moment": tenants.display.moment,
     "power": display.power,
+    "present_status_badge": display.present_status_badge,
     "pretty_json": tenants.display.pretty_json,
     "registration_badge": display.registration_badge,
     "reservation_badge": display.reservation_badge,

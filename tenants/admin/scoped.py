@@ -73,7 +73,7 @@ def confined(queryset: Any, request: Any, site_path: str) -> Any:
     return queryset if sites is None else queryset.filter(**{f"{site_path}__in": sites})
 
 
-class TenantModelAdmin(CarefulAdmin):
+class TenantModelAdmin(lists.CarefulFilters, CarefulAdmin):
     """Admin of a TenantModel. It runs inside the scope of `request.tenant`; outside one there is no permission."""
 
     list_per_page = 50

@@ -17,6 +17,7 @@ from django.core.cache import cache
 from django.core.files.base import ContentFile
 from django.urls import get_resolver
 from django.urls.resolvers import URLPattern, URLResolver
+from django.utils import timezone
 
 from billing.models import Tariff, TariffVersion
 from stations.models import (
@@ -111,6 +112,7 @@ OBJECTS: dict[str, dict[str, Any]] = {
     "api-keys/<int:pk>/": {},
 }
 LISTS = (
+    "attention/",
     "certificate-authorities/", "certificate-requests/", "certificates/", "root-certificates/",
     "local-auth-lists/", "diagnostics/", "logs/", "security-events/", "security-events/acknowledge/",
     "firmware-images/", "firmware-updates/",
@@ -227,6 +229,11 @@ class Side:
             refused = RefusedIdTag.objects.create(
                 charge_point=alone, id_tag="CARD", key="CARD", status="Invalid", reason="unknown", action=self.mark,
                 times=1, first_at=NOW, last_at=NOW,
+            )  # fmt: skip
+            lately = timezone.now()
+            RefusedIdTag.objects.create(
+                charge_point=alone, id_tag=self.mark, key=self.mark, status="Invalid", reason="unknown",
+                action=self.mark, times=1, first_at=lately, last_at=lately,
             )  # fmt: skip
             extension = VendorExtension.objects.create(vendor_id="com.same", description=self.mark)
             VendorMessage.objects.create(

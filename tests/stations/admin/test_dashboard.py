@@ -61,11 +61,11 @@ def test_figures(viewer: Client, in_tenant_a: Tenant) -> None:
 
     shown = context_of(viewer)
 
-    assert shown["stations"] == {"total": 3, "connected": 1, "pending": 1}
-    assert (shown["running_count"], shown["running_power"]) == (1, "7.4 kW")
+    assert shown["stations"] == {"total": 3, "connected": 1, "pending": 1, "never": 2}
+    assert (shown["running_count"], shown["running_power"]) == ("1", "7.4 kW")
     assert shown["energy_today"] == "10.5 kWh"
     assert [(row.connector_id, row.error_code) for row in shown["faulted"]] == [(2, "GroundFailure")]
-    assert shown["waiting_count"] == 1
+    assert shown["waiting_count"] == "1"
     assert len(shown["latest_transactions"]) == 3
 
 
@@ -90,8 +90,28 @@ def test_failed_handshakes_of_the_hour_come_with_their_remedy(viewer: Client) ->
     response = viewer.get(url("index"))
     groups = {group.identity: (group.reason, group.times) for group in response.context["failed_handshakes"]}
     assert groups == {"CP-1": ("wrong_password", 1), "STRANGER": ("unknown_identity", 3)}
-    assert response.context["failed_handshake_count"] == 4
+    assert response.context["failed_handshake_count"] == "4"
     assert handshake.REFUSALS["unknown_identity"].remedy in text_of(response)
+
+
+def test_counts_are_counts(viewer: Client) -> None:
+    charge_point = new_charge_point()
+    for _ in range(210):
+        commands.enqueue(charge_point, "ClearCache", {}, "otto")
+    new_charge_point("NEVER", connected=False)
+    new_charge_point("LOST", connected=False, connected_at=timezone.now(), disconnected_at=timezone.now())
+    response = viewer.get(url("index"))
+    assert response.context["waiting_count"] == "210"
+    assert "1 lost, 1 never connected" in text_of(response)
+
+
+def test_what_needs_attention_is_listed_with_its_count(viewer: Client) -> None:
+    lost = timezone.now() - timedelta(hours=3)
+    new_charge_point("LOST", connected=False, connected_at=lost, disconnected_at=lost)
+    response = viewer.get(url("index"))
+    assert response.context["attention_count"] == "1"
+    assert [(each.kind.code, each.count) for each in response.context["attention_choices"]] == [("offline", "1")]
+    assert [each.finding.charge_point.identity for each in response.context["attention"]] == ["LOST"]
 
 
 def test_costs_the_same_for_a_large_tenant(viewer: Client) -> None:

@@ -137,7 +137,7 @@ ROWS: dict[type[models.Model], Callable[[Tenant], models.Model]] = {
     ),
 }  # fmt: skip
 # Registered, but of the platform: tests/tenants/test_admin.py.
-PLATFORM = {"auth.user", "tenants.guessing"}
+PLATFORM = {"auth.user", "stations.strayhandshake", "tenants.guessing"}
 
 
 def test_table_holds_every_model_of_the_admin() -> None:
@@ -228,7 +228,8 @@ def test_dashboard_counts_the_own_tenant_only(tenants: Tenants, owner_b: Client)
         row_of_a(tenants, model)
     response = owner_b.get(url("index"))
     assert response.context["stations"]["total"] == 0
-    assert response.context["running_count"] == 0
+    assert response.context["running_count"] == "0"
+    assert (response.context["attention_count"], response.context["attention_choices"]) == ("0", [])
     assert MARK not in text_of(response)
 
 
