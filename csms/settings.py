@@ -96,6 +96,8 @@ CSMS_ONE_CORE: bool = env.bool("CSMS_ONE_CORE", default=True)
 CSMS_CALL_TIMEOUT_SECONDS: int = _number("CSMS_CALL_TIMEOUT_SECONDS", 30, 1)
 # Seconds between looks for queued commands whose doorbell was lost.
 CSMS_COMMAND_SWEEP_SECONDS: int = _number("CSMS_COMMAND_SWEEP_SECONDS", 5, 1)
+# More than this no connector gives: energy that would have needed more is flagged (stations/credibility.py).
+CSMS_MAX_CONNECTOR_POWER_W: int = _number("CSMS_MAX_CONNECTOR_POWER_W", 1_000_000, 1000)
 CSMS_MAX_FRAME_BYTES: int = _number("CSMS_MAX_FRAME_BYTES", 1024 * 1024, 1024)
 # WebSocket pings of ours; 0 turns them off. A charge point that never answers pings is not disconnected for it.
 CSMS_PING_INTERVAL_SECONDS: int = _number("CSMS_PING_INTERVAL_SECONDS", 0, 0)

@@ -14,8 +14,10 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+from django.conf import settings
+
 from csms.ocppj.times import parse_time
-from stations import charging_profiles, matching
+from stations import charging_profiles, credibility, matching
 from stations import meter_values as readings
 from stations.authorization import Authorization, authorize, authorize_start, authorize_stop
 from stations.batch import Batch, open_batch
@@ -34,6 +36,8 @@ STOP_FACTS = (
     "stopped_at", "stopped_received_at", "meter_stop_wh", "stop_reason", "stop_id_tag", "stop_id_tag_status",
     "stop_received", "stop_ref",
 )  # fmt: skip
+# Readings of one transaction that are looked at when its meter readings cannot be.
+MAX_REGISTERS = 50_000
 # Flags that are over when the transaction has its stop.
 ENDED_BY_STOP = (Flag.ENERGY_FROM_METER_VALUES, Flag.STOP_AMBIGUOUS)
 # What ends a transaction writes these columns.
@@ -395,22 +399,38 @@ def _store_transaction_data(
     readings.record(batch, charge_point, tx.connector_id, lambda at, credible: owner, elements, now)
 
 
-def _energy(tx: Transaction, register_wh: int | Decimal | None) -> Decimal | None:
-    """Energy in Wh from the start of `tx` to a reading; None below the start or beyond what the column holds."""
-    if register_wh is None or not 0 <= register_wh - tx.meter_start_wh < readings.ENERGY_LIMIT:
-        return None
-    return Decimal(register_wh) - tx.meter_start_wh
+def _seconds(tx: Transaction) -> float:
+    """How long `tx` lasted at most, by the charge point's clock or by ours."""
+    if tx.stopped_at is None or tx.stopped_received_at is None:
+        return 0.0
+    ours = (tx.stopped_received_at - tx.started_received_at).total_seconds()
+    return max(ours, (tx.stopped_at - tx.started_at).total_seconds())
+
+
+def _energy(tx: Transaction, register_wh: Decimal) -> Decimal | None:
+    """Energy in Wh from the start of `tx` to a reading; None where that cannot be of the same register."""
+    energy, _ = credibility.energy_between(tx.meter_start_wh, register_wh, _seconds(tx), _max_power_w())
+    return None if energy is None or energy >= readings.ENERGY_LIMIT else energy
+
+
+def _max_power_w() -> int:
+    return int(settings.CSMS_MAX_CONNECTOR_POWER_W)
 
 
 def _settle_energy(batch: Batch, tx: Transaction) -> None:
-    """Energy of a stopped transaction in Wh: the two meter readings, else the last meter value, else unknown."""
-    if tx.meter_stop_wh is not None and tx.meter_stop_wh >= 0:
-        tx.energy_wh = _energy(tx, tx.meter_stop_wh)
-        if tx.energy_wh is not None:
-            return
-    tx.add_flag(Flag.NEGATIVE_ENERGY)
-    batch.flush_readings_of(tx.pk)
-    last = MeterValue.objects.filter(transaction=tx, energy_wh__isnull=False).order_by("-timestamp").first()
-    tx.energy_wh = None if last is None else _energy(tx, last.energy_wh)
-    if tx.energy_wh is not None:
-        tx.add_flag(Flag.ENERGY_FROM_METER_VALUES)
+    """Energy of a stopped transaction in Wh: the two meter readings where they can be (credibility.py).
+
+    Those between them are looked at only where the two call for it.
+    """
+    seconds = _seconds(tx)
+    registers: list[Decimal] = []
+    if credibility.suspicious(tx.meter_start_wh, tx.meter_stop_wh, seconds, _max_power_w()):
+        batch.flush_readings_of(tx.pk)
+        rows = MeterValue.objects.filter(transaction=tx, energy_wh__isnull=False).order_by("timestamp", "pk")
+        registers = list(rows.values_list("energy_wh", flat=True)[:MAX_REGISTERS])
+    judged = credibility.judged(tx.meter_start_wh, tx.meter_stop_wh, seconds, registers, _max_power_w())
+    tx.energy_wh = judged.energy_wh
+    if tx.energy_wh is not None and tx.energy_wh >= readings.ENERGY_LIMIT:
+        tx.energy_wh = None
+    for flag in judged.flags:
+        tx.add_flag(flag)

@@ -21,6 +21,7 @@ from stations.display import command_badge, create_url, energy, flag_badges, pow
 from stations.models import ChargePoint, Command, ConnectionAttempt, Connector, Transaction
 from stations.models.command import OPEN_STATUSES
 from stations.models.connector import ChargePointStatus
+from stations.models.transaction import Flag
 from tenants.admin.scoped import confined, limited_site_ids, may
 from tenants.models import ApiScope, Guessing
 
@@ -134,7 +135,9 @@ def energy_today(request: Any, running: Iterable[Transaction], now: datetime) ->
     ended = Transaction.objects.filter(
         meter_values_rolled_up_at=None, stopped_received_at__gte=midnight - CLOCK_AHEAD, stopped_at__gte=midnight
     )
-    wh = confined(ended, request, "charge_point__site").aggregate(wh=Sum("energy_wh"))["wh"] or 0
+    # What nobody believes is no energy of today.
+    held = Q(flags__icontains=f'"{Flag.ENERGY_BEYOND_BELIEF.value}"')
+    wh = confined(ended.exclude(held), request, "charge_point__site").aggregate(wh=Sum("energy_wh"))["wh"] or 0
     return Decimal(wh) + sum((tx.current_energy_wh or Decimal(0) for tx in running), Decimal(0))
 
 

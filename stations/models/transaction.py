@@ -7,35 +7,22 @@ from decimal import Decimal
 from typing import Any
 
 from django.apps import apps
+from django.conf import settings
 from django.db import models
 from django.db.models import Case, OuterRef, Q, When
+from django.utils import timezone
 
+from stations import credibility
 from stations.models.charge_point import ChargePoint
 from stations.models.command import Command
 from stations.models.id_tag import IdTag
 from stations.models.start_constraint import StartOnce
+from stations.models.transaction_flag import Flag
 from tenants.scoped import TenantManager, TenantModel, TenantQuerySet, tenant_foreign_key
 
 MAX_TRANSACTION_ID = 2**31 - 1
 # Two times of one event, one of them with its fraction of a second cut or rounded, are nearer to each other than this.
 SAME_INSTANT = timedelta(seconds=1)
-
-
-class Flag(models.TextChoices):
-    """Why a transaction is held back from billing until somebody has looked at it."""
-
-    ORPHAN_STOP = "orphan_stop", "Stop without a start"
-    SUPERSEDED = "superseded", "Stop not received: a later transaction began on the connector"
-    CLOCK_SUSPECT = "clock_suspect", "The charge point's clock is not to be trusted"
-    NEGATIVE_ENERGY = "negative_energy", "Meter stop is below meter start, or beyond belief"
-    ENERGY_FROM_METER_VALUES = "energy_from_meter_values", "No usable meter stop: energy is from the last meter value"
-    UNKNOWN_CONNECTOR = "unknown_connector", "Connector 0 or negative"
-    CLOSED_BY_OPERATOR = "closed_by_operator", "Closed by an operator, not by the charge point"
-    STOP_DIFFERS = "stop_differs", "A repeated StopTransaction had other data; the first was kept"
-    ID_TAG_REFUSED = "id_tag_refused", "Started with an id tag that was not accepted"
-    DUPLICATE_START = "duplicate_start", "The start of another transaction, repeated in other words"
-    STOP_AMBIGUOUS = "stop_ambiguous", "Several transactions could have had this stop: see the candidates"
-    STOP_DOUBTED = "stop_doubted", "Its StopTransaction named another transaction, or one that it does not fit"
 
 
 class MatchedBy(models.TextChoices):
@@ -169,12 +156,24 @@ class Transaction(TenantModel):
 
     @property
     def current_energy_wh(self) -> Decimal | None:
-        """Energy so far: final once stopped, else from the newest meter value of `with_latest_reading`, else None."""
+        """Energy so far: final once stopped, else from the newest meter value of `with_latest_reading`, else None.
+
+        Never negative: a reading that cannot be of the register at the start says nothing.
+        """
         if self.energy_wh is not None or self.stopped_at is not None:
             return self.energy_wh
         latest: Any = getattr(self, "latest_energy_wh", None)
-        return None if latest is None else Decimal(latest) - self.meter_start_wh
+        return None if latest is None else self.so_far(Decimal(latest))
+
+    def so_far(self, register_wh: Decimal) -> Decimal | None:
+        """Energy in Wh at a reading of the register; None where that cannot be."""
+        from_start = (timezone.now() - self.started_received_at).total_seconds()
+        seconds = max(from_start, (timezone.now() - self.started_at).total_seconds())
+        return credibility.so_far(self.meter_start_wh, register_wh, seconds, settings.CSMS_MAX_CONNECTOR_POWER_W)
 
     def add_flag(self, flag: str) -> None:
         if flag not in self.flags:
             self.flags = [*self.flags, flag]
+
+
+__all__ = ["Flag", "MatchedBy", "Transaction", "TransactionQuerySet"]

@@ -114,9 +114,12 @@ async def test_stop_with_an_id_that_is_none_of_ours_is_answered_and_shown(case: 
 
 @pytest.mark.parametrize("transaction_id", [-1, 0, 987_654_321, HUGE, 2**70])
 async def test_meter_values_with_an_id_that_is_none_of_ours_are_answered(case: Case, transaction_id: int) -> None:
+    """And they belong to the transaction that runs on the connector, with how that was found."""
     running = await case.charging()
     assert await case.cp.meter_values(1, transaction_id, 5000) == {}
-    assert (await case.get(f"transactions/{running}/meter-values/"))["results"] == []
+    (reading,) = (await case.get(f"transactions/{running}/meter-values/"))["results"]
+    assert (reading["transaction"], reading["matched_by"]) == (running, "connector")
+    assert reading["transaction_id_sent"] == str(transaction_id)
 
 
 class TestRetries:

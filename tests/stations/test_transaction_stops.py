@@ -268,7 +268,7 @@ class TestEnergy:
     ) -> None:
         assert stop(charge_point, running, meter_stop=meter_stop) == NO_INFO
         tx = transaction(running)
-        assert (tx.meter_stop_wh, tx.energy_wh, tx.flags) == (meter_stop, None, ["negative_energy"])
+        assert (tx.meter_stop_wh, tx.energy_wh, tx.flags) == (meter_stop, None, ["energy_beyond_belief"])
 
     def test_energy_is_then_taken_from_sound_transaction_data(self, charge_point: ChargePoint, running: int) -> None:
         data = [
