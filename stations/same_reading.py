@@ -29,7 +29,7 @@ _UNITS = (
 )  # fmt: skip
 _VALUE = re.compile(r'"value":"([^"]*)"')
 # Values as most send them: plain decimal numbers in their shortest form.
-_PLAIN = re.compile(r"(?:(?:0|-?[1-9][0-9]*|-?(?:0|[1-9][0-9]*)\.[0-9]*[1-9]),)*")
+_PLAIN = re.compile(r"(?:(?!-0,)-?+(?:0|[1-9][0-9]*+)(?:\.[0-9]++(?<!0))?+,)*+")
 
 
 def digest(text: str, size: int) -> int:
@@ -48,7 +48,9 @@ def digest(text: str, size: int) -> int:
     joined = ",".join(values) + ","
     if _PLAIN.fullmatch(joined) is None:
         joined = ",".join(map(number_text, values)) + ","
-    return int.from_bytes(blake2b((meaning + joined).encode(), digest_size=8).digest(), "big", signed=True)
+    whole = meaning.copy()
+    whole.update(joined.encode())
+    return int.from_bytes(whole.digest(), "big", signed=True)
 
 
 @lru_cache(maxsize=4096)
@@ -64,16 +66,17 @@ def number_text(value: str) -> str:
 
 
 @lru_cache(maxsize=4096)
-def _surroundings(text: str) -> tuple[str, list[int] | None]:
+def _surroundings(text: str) -> tuple[blake2b, list[int] | None]:
     """`_in_order` of a list as JSON, whose values are left out."""
     return _in_order(orjson.loads(text))
 
 
-def _in_order(samples: list[Any]) -> tuple[str, list[int] | None]:
-    """What a list says beside its values, and the order in which its samples are compared (None: as they are)."""
+def _in_order(samples: list[Any]) -> tuple[blake2b, list[int] | None]:
+    """What a list says beside its values, hashed, and the order in which samples are compared (None: as they are)."""
     described = [_described(sample) for sample in samples]
     order = sorted(range(len(described)), key=described.__getitem__)
-    return "\n".join(described[index] for index in order), None if order == sorted(order) else order
+    meaning = blake2b("\n".join(described[index] for index in order).encode(), digest_size=8)
+    return meaning, None if order == sorted(order) else order
 
 
 def _described(sample: Any) -> str:
