@@ -18,7 +18,7 @@ from django.core.signals import request_finished, request_started
 from django.core.wsgi import get_wsgi_application
 from django.db import close_old_connections, transaction
 from hypothesis import HealthCheck, settings
-from schemathesis.specs.openapi.checks import positive_data_acceptance
+from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance
 
 from stations.api import commands as commands_api
 from stations.api import reservations as reservations_api
@@ -39,6 +39,8 @@ schema = schemathesis.openapi.from_wsgi("/api/schema/?format=json", application)
 schema.config.phases.coverage.enabled = LONG_RUN
 refused = schema.config.checks.negative_data_rejection
 refused.expected_statuses = [*refused.expected_statuses, *ALSO_REFUSALS]
+# A list whose rows are judged each for itself: 200, with the refusals in the answer.
+ROW_BY_ROW = {"PUT /api/v1/charge-points/", "PUT /api/v1/id-tags/"}
 METHODS = {"get", "post", "put", "patch", "delete"}
 keys = itertools.count(1)
 
@@ -76,7 +78,8 @@ def test_answers_are_as_documented(case: Any, side: Side, monkeypatch: pytest.Mo
     headers = {"Authorization": f"Api-Key {side.api.key}", "Host": "testserver"}
     # Each example finds every row: what one deletes is there for the next.
     with transaction.atomic():
-        response = case.call_and_validate(excluded_checks=EXCLUDED, headers=headers)
+        excluded = [*EXCLUDED, negative_data_rejection] if case.operation.label in ROW_BY_ROW else EXCLUDED
+        response = case.call_and_validate(excluded_checks=excluded, headers=headers)
         transaction.set_rollback(True)
     assert not (valid and case.method == "GET" and response.status_code == 404), "what exists was not found"
 
@@ -85,7 +88,7 @@ def aim(case: Any, side: Side) -> None:
     """Send a valid request at what exists: names made up lead to a 404 or a 400, which say little."""
     kind = case.operation.path.split("/")[3]
     if case.path_parameters:
-        case.path_parameters = {name: side.names[kind] for name in case.path_parameters}
+        case.path_parameters = {name: 1 if name == "number" else side.names[kind] for name in case.path_parameters}
     for part in (case.body, case.query):
         if isinstance(part, dict):
             part.update(existing(part, side))
