@@ -12,6 +12,7 @@ from django.core.asgi import get_asgi_application  # noqa: E402 - the settings m
 
 django_application = get_asgi_application()
 
+from csms.bodies import guarded  # noqa: E402 - needs the applications that Django has loaded
 from csms.metrics import watch  # noqa: E402 - models can be imported only now
 from stations import connections, file_exchange  # noqa: E402
 from stations.consumers import ChargePointConsumer  # noqa: E402
@@ -22,6 +23,7 @@ Receive = Callable[[], Awaitable[Mapping[str, Any]]]
 Send = Callable[[Mapping[str, Any]], Awaitable[None]]
 
 charge_point_application = ChargePointConsumer.as_asgi()
+web_application = guarded(django_application)
 
 
 async def application(scope: Scope, receive: Receive, send: Send) -> None:
@@ -36,7 +38,7 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
     elif scope["path"].startswith(file_exchange.PATH):
         await file_application(scope, receive, send)
     else:
-        await django_application(scope, receive, send)
+        await web_application(scope, receive, send)
 
 
 async def _lifespan(receive: Receive, send: Send) -> None:

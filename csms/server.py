@@ -28,7 +28,7 @@ from celery.platforms import EX_OK
 from celery.worker import state
 from django.conf import settings
 
-from csms import affinity, systemd, tls, upgrades
+from csms import addresses, affinity, door, systemd, tls, upgrades
 from csms.beat import SteadyScheduler
 from csms.celery import app as celery_app
 from stations import connections
@@ -84,6 +84,12 @@ class Port:
     require_client: bool = False
 
     @property
+    def kind(self) -> str:
+        if self.certificates is None:
+            return addresses.PLAIN
+        return addresses.CLIENT_CERTIFICATES if self.require_client else addresses.TLS
+
+    @property
     def announcement(self) -> str:
         host, port = self.listening.getsockname()[:2]
         scheme = "http" if self.certificates is None else "https"
@@ -99,11 +105,12 @@ class Server(uvicorn.Server):
     """
 
     def __init__(
-        self, config: uvicorn.Config, tls_ports: Sequence[Port] = (), announcement: str = "", core: int = 0
+        self, config: uvicorn.Config, ports: Sequence[Port] = (), announcement: str = "", core: int = 0
     ) -> None:
         super().__init__(config)
+        self.server_state: upgrades.State = upgrades.State()
         self._core = core
-        self._tls_ports = tls_ports
+        self._ports = ports
         self._announcement = announcement
         self._loop: asyncio.AbstractEventLoop | None = None
         self._asked_by = 0
@@ -115,29 +122,29 @@ class Server(uvicorn.Server):
         self._loop = asyncio.get_running_loop()
         affinity.stay(self._core)
         tend_garbage()
-        await super().startup(sockets)
-        for port in self._tls_ports:
-            self.servers.append(self._listen_with_tls(port))  # type: ignore[arg-type]
+        # Accepted by us on every port, so that one door (csms/door.py) sees them all.
+        await super().startup([] if self._ports else sockets)
+        for port in self._ports:
+            self.servers.append(self._listen(port))  # type: ignore[arg-type]
         if self.started and self._announcement:
             sys.stdout.write(f"{self._announcement}\n")
             sys.stdout.flush()
             systemd.notify("READY=1")
 
-    def _listen_with_tls(self, port: Port) -> tls.Listener:
+    def _listen(self, port: Port) -> tls.Listener:
         def make_http() -> asyncio.Protocol:
             protocol: asyncio.Protocol = self.config.http_protocol_class(  # type: ignore[call-arg]
                 config=self.config, server_state=self.server_state, app_state=self.lifespan.state
             )
             return protocol
 
-        if port.certificates is None:
-            raise TypeError("A port without certificates is served by uvicorn itself.")
         return tls.Listener(
             port.listening,
             port.certificates,
             make_http,
             require_client=port.require_client,
             failed=connections.tls_failed,
+            door=self.server_state.door,
         )
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
@@ -194,10 +201,12 @@ def serve_one(ports: Sequence[Port], *, embedded: bool, announce: bool, core: in
     sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
     if embedded:
         start_embedded()
-    plain, *with_tls = ports
+    door.raise_limit()
+    names = ((port.kind, *port.listening.getsockname()[:2]) for port in ports)
+    connections.announce(addresses.listening(names))
     announcement = "\n".join(port.announcement for port in ports) if announce else ""
-    server = Server(configuration(), with_tls, announcement, core)
-    server.run(sockets=[plain.listening])
+    server = Server(configuration(), ports, announcement, core)
+    server.run()
     if embedded:
         finish_embedded(server.stop_by)
 

@@ -32,6 +32,14 @@ def _number(name: str, default: int, minimum: int) -> int:
     return int(value)
 
 
+def _url(name: str, scheme: str) -> str:
+    """Environment variable `name`, a URL of this scheme without what follows its path; "" when it is not set."""
+    value = str(env.str(name, default="")).rstrip("/")
+    if value and not (value.startswith(f"{scheme}://") and urlsplit(value).hostname):
+        raise ImproperlyConfigured(f"{name} must start with {scheme}:// and name a host.")
+    return value
+
+
 def _data_dir() -> Path:
     path = Path(env.str("CSMS_DATA_DIR", default=str(BASE_DIR / "var")))
     try:
@@ -78,8 +86,14 @@ ALLOWED_HOSTS: list[str] = env.list("CSMS_ALLOWED_HOSTS", default=["localhost", 
 CSRF_TRUSTED_ORIGINS: list[str] = env.list("CSMS_CSRF_TRUSTED_ORIGINS", default=[])
 
 # --- what is ours -----------------------------------------------------------------------------------------------------
-# Where people and charge points reach this installation; used to print and show URLs.
-CSMS_PUBLIC_URL: str = env.str("CSMS_PUBLIC_URL", default="http://127.0.0.1:8000").rstrip("/")
+# Where people and charge points reach this installation (http or https); without it what a server process listens on is
+# shown, where that says by what name it is dialled (csms/addresses.py).
+CSMS_PUBLIC_URL: str = env.str("CSMS_PUBLIC_URL", default="").rstrip("/")
+# What charge points dial, up to the path, where it is not CSMS_PUBLIC_URL: without TLS, with TLS and a password, with
+# client certificates.
+CSMS_WS_URL: str = _url("CSMS_WS_URL", "ws")
+CSMS_WSS_URL: str = _url("CSMS_WSS_URL", "wss")
+CSMS_MTLS_URL: str = _url("CSMS_MTLS_URL", "wss")
 # How long a browser that came by https insists on it, where CSMS_PUBLIC_URL is https; 0: it is not told to.
 CSMS_HSTS_SECONDS: int = _number("CSMS_HSTS_SECONDS", 365 * 24 * 3600, 0)
 # Addresses or networks of reverse proxies whose X-Forwarded-* headers are believed.
@@ -98,6 +112,18 @@ CSMS_CALL_TIMEOUT_SECONDS: int = _number("CSMS_CALL_TIMEOUT_SECONDS", 30, 1)
 CSMS_COMMAND_SWEEP_SECONDS: int = _number("CSMS_COMMAND_SWEEP_SECONDS", 5, 1)
 # More than this no connector gives: energy that would have needed more is flagged (stations/credibility.py).
 CSMS_MAX_CONNECTOR_POWER_W: int = _number("CSMS_MAX_CONNECTOR_POWER_W", 1_000_000, 1000)
+# What a connection has until its request's head is complete, TLS handshake and head each, and how large that may be.
+CSMS_HEAD_SECONDS: int = _number("CSMS_HEAD_SECONDS", 10, 1)
+CSMS_HEAD_BYTES: int = _number("CSMS_HEAD_BYTES", 32 * 1024, 1024)
+# The largest body in front of Django (firmware images and files of charge points have limits of their own), and how
+# long one may take to come.
+CSMS_BODY_LIMIT_BYTES: int = _number("CSMS_BODY_LIMIT_BYTES", 5 * 1024 * 1024, 1024)
+CSMS_BODY_SECONDS: int = _number("CSMS_BODY_SECONDS", 60, 1)
+# Connections without a complete head, in percent of the file descriptors of a process: in all, and of one address.
+CSMS_UNFINISHED_PERCENT: int = _number("CSMS_UNFINISHED_PERCENT", 25, 1)
+CSMS_UNFINISHED_OF_ONE_PERCENT: int = _number("CSMS_UNFINISHED_OF_ONE_PERCENT", 10, 1)
+# The last descriptors, kept for addresses that charge points were let in from.
+CSMS_RESERVED_PERCENT: int = _number("CSMS_RESERVED_PERCENT", 10, 0)
 CSMS_MAX_FRAME_BYTES: int = _number("CSMS_MAX_FRAME_BYTES", 1024 * 1024, 1024)
 # WebSocket pings of ours; 0 turns them off. A charge point that never answers pings is not disconnected for it.
 CSMS_PING_INTERVAL_SECONDS: int = _number("CSMS_PING_INTERVAL_SECONDS", 0, 0)

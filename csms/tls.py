@@ -12,18 +12,22 @@ Source: Improved security for OCPP 1.6-J, edition 3: A00.FR.312-326, 416-426.
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import socket
 import ssl
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from websockets.http11 import Request
 
+from csms.door import Door
 from csms.websocket import CalmWebSocketProtocol
 
 logger = logging.getLogger(__name__)
@@ -36,8 +40,8 @@ CIPHERS = ":".join(
         "AES128-GCM-SHA256", "AES256-GCM-SHA384",
     )
 )  # fmt: skip
-HANDSHAKE_SECONDS = 20.0
 ACCEPT_PAUSE_SECONDS = 0.1
+NO_DESCRIPTOR = (errno.EMFILE, errno.ENFILE)
 # OpenSSL's words for what went wrong, and ours (stations.security_events.KINDS says what to do).
 REASONS = {
     "PEER_DID_NOT_RETURN_A_CERTIFICATE": "tls_no_certificate",
@@ -173,19 +177,21 @@ def describe(error: BaseException) -> str:
 
 # --- a port -----------------------------------------------------------------------------------------------------------
 class Listener:
-    """Accepts on one socket and takes each connection through its TLS handshake to `make_protocol`.
+    """Accepts on one socket and takes each connection to `make_protocol`, with `certificates` through TLS first.
 
-    Has what uvicorn asks of a server: `close` and `wait_closed`.
+    Until its TLS handshake is over it is a guest at the `door`. Has what uvicorn asks of a server: `close` and
+    `wait_closed`.
     """
 
     def __init__(
         self,
         listening: socket.socket,
-        certificates: Certificates,
+        certificates: Certificates | None,
         make_protocol: Callable[[], asyncio.Protocol],
         *,
         require_client: bool,
         failed: Callable[[Failure], None],
+        door: Door,
     ) -> None:
         listening.setblocking(False)
         self._listening = listening
@@ -193,6 +199,7 @@ class Listener:
         self._make_protocol = make_protocol
         self._require_client = require_client
         self._failed = failed
+        self._door = door
         self._handshakes: set[asyncio.Task[None]] = set()
         self._accepting = asyncio.get_running_loop().create_task(self._accept())
 
@@ -200,23 +207,51 @@ class Listener:
         loop = asyncio.get_running_loop()
         while True:
             try:
-                accepted, address = await loop.sock_accept(self._listening)
+                accepted, peer = await loop.sock_accept(self._listening)
             except OSError as error:
-                # Out of file descriptors, or a peer that left already: nothing that lasts.
+                if error.errno in NO_DESCRIPTOR and self._door.make_room():
+                    # Its descriptor is free in the next turn of the loop.
+                    await asyncio.sleep(0)
+                    continue
+                # A peer that left already, or all descriptors are with those who have said what they want.
                 logger.warning("A connection was not accepted: %s", describe(error))
                 await asyncio.sleep(ACCEPT_PAUSE_SECONDS)
                 continue
-            task = loop.create_task(self._shake_hands(accepted, str(address[0])))
+            address = str(peer[0]) if peer else ""
+            if not self._door.admits(accepted.fileno(), address):
+                accepted.close()
+                await asyncio.sleep(0)
+                continue
+            serve = self._serve(accepted) if self._certificates is None else self._shake_hands(accepted, address)
+            task = loop.create_task(serve)
             self._handshakes.add(task)
             task.add_done_callback(self._handshakes.discard)
+            # Who is in already is heard before the next one is taken.
+            await asyncio.sleep(0)
+
+    async def _serve(self, accepted: socket.socket) -> None:
+        try:
+            await asyncio.get_running_loop().connect_accepted_socket(self._make_protocol, accepted)
+        except OSError as error:
+            accepted.close()
+            logger.warning("A connection was not accepted: %s", describe(error))
 
     async def _shake_hands(self, accepted: socket.socket, address: str) -> None:
+        task = asyncio.current_task()
+        if task is None or self._certificates is None:
+            raise TypeError("A TLS handshake needs a task and certificates.")
+        guest = self._door.enter(address, partial(_cancel, task))
         # The event loop closes its socket when the handshake fails; the alert leaves by this one.
-        spare = accepted.dup()
+        try:
+            spare = accepted.dup()
+        except OSError:
+            self._door.leave(guest)
+            accepted.close()
+            return
         try:
             context = self._certificates.context(require_client=self._require_client)
             await asyncio.get_running_loop().connect_accepted_socket(
-                self._make_protocol, accepted, ssl=context, ssl_handshake_timeout=HANDSHAKE_SECONDS
+                self._make_protocol, accepted, ssl=context, ssl_handshake_timeout=settings.CSMS_HEAD_SECONDS
             )
         except (OSError, TimeoutError, ImproperlyConfigured) as error:
             accepted.close()
@@ -224,7 +259,11 @@ class Listener:
                 spare.send(getattr(error, "alert", b""))
                 spare.shutdown(socket.SHUT_WR)
             self._failed(Failure(address, failure_reason(error), describe(error)))
+        except asyncio.CancelledError:
+            # Sent away from the door.
+            accepted.close()
         finally:
+            self._door.leave(guest)
             spare.close()
 
     def close(self) -> None:
@@ -236,6 +275,10 @@ class Listener:
         await asyncio.gather(self._accepting, return_exceptions=True)
 
 
+def _cancel(task: asyncio.Task[None]) -> None:
+    task.cancel()
+
+
 class WebSocketProtocol(CalmWebSocketProtocol):
     """uvicorn's websocket protocol that tells the application what the peer's TLS proved.
 
@@ -243,10 +286,15 @@ class WebSocketProtocol(CalmWebSocketProtocol):
     `client_cert_chain`: the verified chain as DER, leaf first, empty without a client certificate.
     """
 
+    # Of the scope what the head said that came; the one given to the library is in order (csms/heads.py).
+    came_with: dict[str, Any] | None = None
+
     def handle_connect(self, event: Request) -> None:
         super().handle_connect(event)
         session = self.transport.get_extra_info("ssl_object")
         scope: Any = getattr(self, "scope", None)
+        if scope is not None and self.came_with is not None:
+            scope.update(self.came_with)
         if session is not None and scope is not None:
             # The application starts with the next turn of the loop.
             scope["extensions"]["tls"] = peer_facts(session)

@@ -14,7 +14,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -109,6 +109,26 @@ def process_id() -> str:
     return _process().id
 
 
+# What this process listens on, by kind; None when it is no server.
+_addresses: dict[str, str] | None = None
+
+
+def announce(addresses: Mapping[str, str]) -> None:
+    """Say what this process listens on, before its event loop begins."""
+    global _addresses
+    _addresses = dict(addresses)
+
+
+def listens_on(now: datetime) -> Mapping[str, str]:
+    """The addresses by kind of this server process; of the newest one that is alive where this is none."""
+    if _addresses is not None:
+        return _addresses
+    with platform_scope():
+        alive = ServerProcess.objects.filter(alive_at__gte=now - DEAD_AFTER, alive_at__lte=now + DEAD_AFTER)
+        found = alive.exclude(addresses=None).order_by("-started_at").values_list("addresses", flat=True).first()
+    return found or {}
+
+
 def add(link: Link, connection: Connection) -> None:
     """Count a connection in. Where its charge point has two of this process, the older is told: the doorbell that says
     so to other processes may have rung before the older one listened."""
@@ -200,6 +220,7 @@ def _report_and_look(process: Process, held: set[tuple[int, int]]) -> set[int]:
                 "started_at": process.started_at,
                 "host": socket.gethostname()[:255],
                 "pid": os.getpid(),
+                "addresses": _addresses,
             },
         )
         differing = _compare(process, held, now)

@@ -114,6 +114,8 @@ class Doorkeeper:
     passed: OrderedDict[tuple[Any, bytes | None], bool] = field(default_factory=OrderedDict)
     # Those who come in with others.
     returning: deque[tuple[Request, asyncio.Future[Accepted | None]]] = field(default_factory=deque)
+    # Where those who are known come from.
+    _addresses: set[str] = field(default_factory=set)
     _at_ease: float = FAILURES_AT_EASE
     _at_ease_since: float = 0.0
     _held_until: float = 0.0
@@ -127,6 +129,13 @@ class Doorkeeper:
     def number_waiting(self) -> int:
         """Strangers in line."""
         return self.arrived.length + self.screened.length
+
+    def knows(self, address: str) -> bool:
+        """Whether a charge point was let in from `address` lately, as far as this process knows."""
+        return address_group(address) in self._addresses
+
+    def _note_address(self, address: str) -> None:
+        self._addresses.add(address_group(address))
 
     async def decide(self, request: Request) -> Accepted | Refusal:
         """The decision of handshake.decide, in a thread when it is this one's turn; or a refusal that needs none."""
@@ -175,6 +184,8 @@ class Doorkeeper:
         """Who was connected before this process began; nobody when the database is away."""
         try:
             self.known |= dict.fromkeys(await connections.in_handshake_thread(known_good))
+            for _, _, address in self.known:
+                self._note_address(address)
         except DatabaseError as error:
             logger.warning("Who was connected before is not known (%s); all are strangers.", type(error).__name__)
 
@@ -359,7 +370,9 @@ class Doorkeeper:
         if isinstance(decision, Accepted):
             if len(self.known) >= REMEMBERED:
                 self.known.clear()
+                self._addresses.clear()
             self.known[_pair(request)] = credentials_digest(request)
+            self._note_address(request.address)
         elif decision.reason == "too_many_attempts":
             if len(self.held) >= REMEMBERED:
                 self.held.clear()

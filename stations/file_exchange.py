@@ -27,9 +27,11 @@ from django.core.files.storage import Storage, default_storage
 from django.db import transaction
 from django.db.models import F, Q
 
+from csms import addresses
 from stations.models import Command, FileUrl, FirmwareImage, FirmwareUpdate, LogRequest, UploadedFile
 from stations.models.firmware import delete_files
 from stations.progress import note_effect
+from stations.refusal import CommandRefused
 from tenants.scope import current_tenant_id, platform_scope, tenant_scope
 
 PATH = "/files/"
@@ -77,8 +79,17 @@ def new_token(kind: str) -> str:
 
 
 def url_of(token: str, name: str = "") -> str:
-    """The URL to send to the charge point, which ends in the name of the file; for uploads in a slash."""
-    return f"{settings.CSMS_FILES_URL}{PATH}{token}/{quote(name)}"
+    """The URL to send to the charge point, which ends in the name of the file; for uploads in a slash.
+
+    Raises CommandRefused (`address_unknown`) when nobody knows where charge points reach us.
+    """
+    base = addresses.files()
+    if base is None:
+        raise CommandRefused(
+            "address_unknown",
+            "Where charge points reach our files is not known: set CSMS_FILES_URL or CSMS_PUBLIC_URL.",
+        )
+    return f"{base}{PATH}{token}/{quote(name)}"
 
 
 def issue(

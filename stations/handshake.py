@@ -68,6 +68,22 @@ REFUSALS = {
     for refusal in (
         Refusal(400, "bad_path", "The URL must be ws://HOST/ocpp/TENANT/IDENTITY; the last part is the identity, "
                 "percent-encoded, 1 to 48 characters without control characters."),
+        Refusal(400, "malformed", "The request is not HTTP as it should be. Update the firmware of the charge point, "
+                "or look for a proxy on the way that garbles it."),
+        Refusal(408, "head_too_slow", "The request did not come to its end in time. Look at the charge point's network "
+                "connection."),
+        Refusal(431, "head_too_large", "The request, or one of its header lines (8 KiB), is too large. Look for a "
+                "proxy on the way that adds headers, or shorten what the charge point sends."),
+        Refusal(405, "not_get", "A WebSocket begins with GET. Set the charge point to OCPP 1.6 JSON, not SOAP.",
+                ((b"allow", b"GET"),)),
+        Refusal(426, "no_upgrade", "This is the address of a charge point: connect with a WebSocket and the "
+                "subprotocol ocpp1.6. Set the charge point to OCPP 1.6 JSON; a proxy on the way must pass on Upgrade "
+                "and Connection.",
+                ((b"upgrade", b"websocket"),)),
+        Refusal(426, "websocket_version", "The request does not ask for version 13 of WebSocket. Update the firmware "
+                "of the charge point.", ((b"sec-websocket-version", b"13"),)),
+        Refusal(400, "websocket_key", "Sec-WebSocket-Key is missing, repeated, or not base64 of 16 bytes. Update the "
+                "firmware of the charge point."),
         Refusal(400, "no_subprotocol", "The charge point offers no WebSocket subprotocol. Set it to OCPP 1.6 JSON, or "
                 "switch on 'assume OCPP 1.6' for this charge point."),
         Refusal(400, "unsupported_subprotocol", "The charge point does not offer ocpp1.6. Set its protocol version to "
@@ -162,6 +178,8 @@ class Request:
     tls: Mapping[str, Any] = field(default_factory=dict)
     # What was dialled, percent-encoded as sent.
     path: str = ""
+    # Why it cannot become a websocket whoever sends it: a key of REFUSALS.
+    fault: str = ""
     # It was let in from this address before, and shows nothing else than then, as far as the doorkeeper knows.
     known: bool = False
     # Which password it has proved to have (passwords.which).
@@ -226,8 +244,9 @@ def decide(request: Request, owner: str) -> Accepted | Refusal:
             tenant = Tenant.objects.filter(slug=request.tenant_slug).first()
         if tenant is None:
             logger.warning("Handshake refused: unknown tenant, from %s", request.address)
-            strays.note(request, REFUSALS["unknown_tenant"], datetime.now(UTC))
-            return REFUSALS["unknown_tenant"]
+            refusal = REFUSALS[request.fault or "unknown_tenant"]
+            strays.note(request, refusal, datetime.now(UTC))
+            return refusal
         with tenant_scope(tenant.pk):
             return _decide(tenant, request, owner)
     except DatabaseError as error:
@@ -297,6 +316,8 @@ def presented_profile(request: Request) -> SecurityProfile:
 def chosen_subprotocol(request: Request, charge_point: ChargePoint | None) -> str | None:
     """The subprotocol to answer with, spelt as it was offered: a client compares; None means an upgrade without the
     header. Case 088: refuse without an upgrade."""
+    if request.fault:
+        raise Refused(request.fault)
     if not request.path_is_valid:
         raise Refused("bad_path")
     for name in request.subprotocols:

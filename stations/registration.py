@@ -7,10 +7,9 @@ lanes write at the same time.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
-from django.conf import settings
-
+from csms import addresses
 from stations import commands, credentials, passwords, security_events
 from stations.models import ChargePoint
 from stations.models.charge_point import SecurityProfile
@@ -121,9 +120,8 @@ def save(charge_point: ChargePoint, columns: Iterable[str]) -> None:
         commands.ring_on_commit([charge_point.pk])
 
 
-def connection_url(charge_point: ChargePoint, tenant: Tenant) -> str:
-    """What a charge point is given as URL of its central system, with its identity as the last part."""
-    public = urlsplit(settings.CSMS_PUBLIC_URL)
-    encrypted = public.scheme == "https" or charge_point.security_profile >= SecurityProfile.TLS_BASIC
-    identity = quote(charge_point.identity, safe="")
-    return f"{'wss' if encrypted else 'ws'}://{public.netloc}{public.path}/ocpp/{tenant.slug}/{identity}"
+def connection_url(charge_point: ChargePoint, tenant: Tenant) -> str | None:
+    """What a charge point is given as URL of its central system, with its identity as the last part; None when it is
+    not known (csms.addresses.UNKNOWN says what to set)."""
+    base = addresses.dial(charge_point.security_profile, exact=charge_point.exact_security_profile)
+    return None if base is None else f"{base}/ocpp/{tenant.slug}/{quote(charge_point.identity, safe='')}"

@@ -93,10 +93,11 @@ class Screen:
             return [UNDECIDED] * len(requests)
         for number, request in enumerate(requests):
             if request.tenant_slug not in tenants:
+                refusal = REFUSALS[request.fault or "unknown_tenant"]
                 recorded = self._has_row_left(request)
-                found[number] = Screened(REFUSALS["unknown_tenant"], recorded)
+                found[number] = Screened(refusal, recorded)
                 if recorded:
-                    strays.note(request, REFUSALS["unknown_tenant"], datetime.now(UTC))
+                    strays.note(request, refusal, datetime.now(UTC))
         return list(found.values())
 
     def _begin_window(self) -> None:

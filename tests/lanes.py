@@ -96,7 +96,7 @@ class Session:
             database_url = urlsplit(self._role_url)._replace(path="/csms").geturl()
         redis_url = f"{self._redis_url}/{number * REDIS_DATABASES_PER_WORKER}" if self._redis_url else None
         settings = product_settings(database_url, redis_url, self.directory)
-        return settings | {"DJANGO_SETTINGS_MODULE": "csms.settings"}
+        return settings | {"DJANGO_SETTINGS_MODULE": "csms.settings", "CSMS_PUBLIC_URL": "http://127.0.0.1:8000"}
 
 
 def prepare_environment() -> Session | None:

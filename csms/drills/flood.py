@@ -9,6 +9,7 @@ return from the very address that most of the flood comes from, as behind NAT; a
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import os
 import sys
@@ -25,6 +26,7 @@ from django.core.management import call_command
 from csms.benchmark.load import meter_values
 from csms.benchmark.processes import BenchmarkError, Process, Server, environment, manage
 from csms.benchmark.station import NOW, LoadError, Station, Template
+from csms.drills import silence
 from csms.drills.handshakes import Order, shake_hands
 from stations import credentials
 from stations.models import ChargePoint, IdTag
@@ -54,6 +56,8 @@ class Plan:
     stations: int
     authorize_seconds: float
     meter_values_seconds: float
+    # Connections that never say what they want, for a window of their own (csms/drills/silence.py); 0: none.
+    silent: int = 0
 
 
 @dataclass
@@ -92,10 +96,14 @@ class DrillResult:
     during: dict[str, Any]
     floods: list[dict[str, Any]]
     after: dict[str, Any]
+    # silence.Silence as a dict; None without that window.
+    silence: dict[str, Any] | None = None
 
     @property
     def refused(self) -> list[str]:
         found: list[str] = self.before["refused"] + self.during["refused"] + self.after["refused"]
+        if self.silence is not None:
+            found += self.silence["refused"]
         return found
 
 
@@ -155,8 +163,12 @@ async def _measure(
                 answer = asyncio.create_task(asyncio.to_thread(flood.line, plan.seconds + FLOOD_GRACE_SECONDS))
                 await fleet.window(during, answer)
                 floods.append(json.loads(answer.result()))
+        beside = None
+        if plan.silent:
+            tell(f"Charging beside {plan.silent} connections that never say what they want")
+            beside = asdict(await fleet.beside_silence())
         tell("All that charge dial again, from the address of the flood")
-        return DrillResult(before.summary(), during.summary(), floods, await fleet.dial_again())
+        return DrillResult(before.summary(), during.summary(), floods, await fleet.dial_again(), beside)
     finally:
         await fleet.leave()
 
@@ -249,6 +261,21 @@ class _Fleet:
         figures.server_cpu += self._server.cpu_seconds() - cpu_before
         figures.seconds += time.perf_counter() - began
         await waited
+
+    async def beside_silence(self) -> silence.Silence:
+        """Those that return do so, one by one, while strangers sit in silence and the others charge on."""
+        returning = itertools.cycle(self._made["returning"])
+
+        async def dial() -> tuple[str, int]:
+            identity, password = next(returning)
+            return identity, await shake_hands(self._server.port, FOLDER, identity, password, "127.0.0.1")
+
+        plan = self._plan
+        found = await silence.beside(self._server.port, self._server.pids()[0], plan.silent, plan.seconds, dial)
+        for task in self._tasks:
+            if task.done():
+                task.result()
+        return found
 
     async def dial_again(self) -> dict[str, Any]:
         """All that charge hang up and connect again; `again` counts them, `refused` says who could not."""

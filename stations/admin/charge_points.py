@@ -14,6 +14,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from unfold.decorators import display
 
+from csms import addresses
 from stations import registration
 from stations.admin import credentials
 from stations.admin.actions import CommandActions
@@ -206,6 +207,7 @@ class ChargePointAdmin(CommandActions, ExtensionActions):
             "tabs": (("overview", "Overview"), *LAZY_TABS, ("general", "Settings")),
             "lazy_tabs": LAZY_TABS,
             "connection_url": registration.connection_url(charge_point, request.tenant),
+            "address_unknown": addresses.UNKNOWN,
             **credentials.state(charge_point, timezone.now()),
             **alerts_of(charge_point),
         }

@@ -15,6 +15,7 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from csms import addresses
 from csms.ocppj.times import format_time
 from stations import commands, credentials, passwords, registration
 from stations.api import schemas
@@ -48,7 +49,17 @@ class ChargePointWrite(StrictSerializer):
     """What may be written. PUT replaces: what is left out goes back to its default, except password and profile."""
 
     shown_only = frozenset(
-        {*LIVE, *BOOT_TEXTS.values(), *SECURITY, "connectors", "deviations", "ocpp_url", "password_form", "warnings"}
+        {
+            *LIVE,
+            *BOOT_TEXTS.values(),
+            *SECURITY,
+            "connectors",
+            "deviations",
+            "ocpp_url",
+            "ocpp_url_warning",
+            "password_form",
+            "warnings",
+        }
     )
 
     identity = Text(max_length=48, required=False, help_text="Needed by POST; in PUT and PATCH that of the URL.")
@@ -131,6 +142,7 @@ def charge_point_json(charge_point: ChargePoint, tenant: Tenant) -> dict[str, An
         for kind, found in charge_point.deviations.items()
     }
     data["ocpp_url"] = registration.connection_url(charge_point, tenant)
+    data["ocpp_url_warning"] = None if data["ocpp_url"] else addresses.UNKNOWN
     data["has_password"] = bool(charge_point.password_hash)
     data["password_state"] = passwords.state_of(charge_point).value
     data |= {name: getattr(charge_point, name) for name in ("pending_security_profile", "contested_at")}

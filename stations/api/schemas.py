@@ -84,7 +84,8 @@ CHARGE_POINT = component("ChargePoint", obj(
         "Tolerated deviations from the schemas, by `Action:kind`, those of answers by `Action.conf:kind`; more of the "
         "same kind by `Action:kind:` and the place, or the word that is not defined.",
     ),
-    ocpp_url=described(TEXT, "What the charge point dials."),
+    ocpp_url=described(TEXT_OR_NULL, "What the charge point dials; null when the installation does not know it."),
+    ocpp_url_warning=described(TEXT_OR_NULL, "What to set so that it is known."),
     has_password=BOOLEAN,
     password_state=described(
         enum("none", "set", "pending", "unknown"),

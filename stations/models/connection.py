@@ -110,6 +110,8 @@ class ServerProcess(models.Model):
     pid = models.IntegerField()
     started_at = models.DateTimeField()
     alive_at = models.DateTimeField()
+    # What it listens on, by kind (csms/addresses.py); null of a process of the version before.
+    addresses = models.JSONField(null=True)
 
     def __str__(self) -> str:
         return f"{self.host}:{self.pid}"

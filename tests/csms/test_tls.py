@@ -169,7 +169,7 @@ async def test_charge_point_of_profile_2_is_refused_without_tls(tls: TlsServer) 
 
 
 async def test_charge_point_of_profile_1_is_refused_over_tls(tls: TlsServer) -> None:
-    cp = await asyncio.to_thread(lambda: tls.charge_point(security_profile=1))
+    cp = await asyncio.to_thread(lambda: tls.charge_point(security_profile=1, exact_security_profile=True))
     with pytest.raises(ConnectionRefused) as refused:
         await cp.connect()
     assert refused.value.status == 403

@@ -77,7 +77,7 @@ async def asked(csms: Csms, path: str, action: str, answer: dict[str, Any], **bo
     received = await cp.expect_call(action)
     await cp.reply(received, answer)
     location = received.payload["location"]
-    assert location.startswith("http://127.0.0.1:8000/files/")
+    assert location.startswith(f"{csms.server.http_url}/files/")
     assert urlsplit(location).path.split("/")[2] not in str(row)
     return Station(csms, cp, urlsplit(location).path, row)
 

@@ -36,6 +36,9 @@ class Command(BaseCommand):
         parser.add_argument("--authorize-seconds", type=float, default=2, help="between two of one (%(default)s)")
         parser.add_argument("--meter-values-seconds", type=float, default=10, help="between two of one (%(default)s)")
         parser.add_argument(
+            "--silent", type=int, default=400, help="connections that never say what they want, 0: none (%(default)s)"
+        )
+        parser.add_argument(
             "--database", default="sqlite", metavar="sqlite|postgresql|URL", help="as in the benchmark (%(default)s)"
         )
         parser.add_argument("--json", action="store_true", help="print the result as one JSON object")
@@ -55,6 +58,7 @@ class Command(BaseCommand):
             stations=options["stations"],
             authorize_seconds=options["authorize_seconds"],
             meter_values_seconds=options["meter_values_seconds"],
+            silent=options["silent"],
         )
         console = Console(stderr=True)
         with own_database("flood-drill", options["database"]) as (database, folder):
@@ -86,4 +90,12 @@ def _print(result: flood.DrillResult) -> None:
     rate = sum(report["per_second"] for report in result.floods) / len(result.floods)
     cost = (result.during["server_cpu"] - result.before["server_cpu"]) / rate
     console.print(f"A bad handshake took {cost * 1000:.2f} ms of the server's CPU, all told.")
+    if result.silence is not None:
+        found = result.silence
+        rest = ", ".join(f"{count} with {status}" for status, count in found["rest"].items())
+        console.print(
+            f"Beside {found['connections']} silent connections, with {found['descriptors']} file descriptors in all, "
+            f"{found['right']} right charge points came and were answered within {found['right_max_ms']} ms, and REST "
+            f"answered {rest}."
+        )
     console.print(f"{result.after['again']} that charged dialled again from the address of the flood.")

@@ -11,6 +11,8 @@ from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError
 from django.db import transaction
 
+from csms import addresses
+from stations.models.charge_point import SecurityProfile
 from tenants.models import ApiKey, Tenant, UnknownChargePoints
 from tenants.models.api_key import validate_scopes
 
@@ -42,6 +44,8 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
+        if settings.CSMS_PUBLIC_URL and not settings.CSMS_PUBLIC_URL.startswith(("http://", "https://")):
+            raise CommandError("CSMS_PUBLIC_URL must start with http:// or https://.")
         tenant = Tenant(
             slug=options["slug"],
             name=options["name"] or options["slug"],
@@ -65,16 +69,16 @@ class Command(BaseCommand):
                     _, api_key = ApiKey.issue(tenant, "create_tenant", scopes)
         except ValidationError as error:
             raise CommandError(_sentence(error)) from error
-        self.stdout.write(json.dumps({"tenant": tenant.slug, "ocpp_url": ocpp_url(tenant), "api_key": api_key}))
+        url = ocpp_url(tenant)
+        if url is None:
+            self.stderr.write(f"ocpp_url: {addresses.UNKNOWN} A server that runs says it too.")
+        self.stdout.write(json.dumps({"tenant": tenant.slug, "ocpp_url": url, "api_key": api_key}))
 
 
-def ocpp_url(tenant: Tenant) -> str:
-    """What the tenant's charge points are given as URL; they append their identity."""
-    base = str(settings.CSMS_PUBLIC_URL).rstrip("/")
-    scheme, separator, rest = base.partition("://")
-    if not separator or scheme not in {"http", "https"}:
-        raise CommandError("CSMS_PUBLIC_URL must start with http:// or https://.")
-    return f"{'wss' if scheme == 'https' else 'ws'}://{rest}/ocpp/{tenant.slug}/"
+def ocpp_url(tenant: Tenant) -> str | None:
+    """What the tenant's charge points are given as URL; they append their identity. None when it is not known."""
+    base = addresses.dial(SecurityProfile.BASIC)
+    return None if base is None else f"{base}/ocpp/{tenant.slug}/"
 
 
 def _sentence(error: ValidationError) -> str:

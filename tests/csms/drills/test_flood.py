@@ -19,12 +19,18 @@ def test_nobody_with_the_right_password_is_refused_while_passwords_are_guessed(
     new_csms_server: Callable[..., CsmsServer], tmp_path: Path
 ) -> None:
     plan = flood.Plan(
-        per_second=300, seconds=2.5, rounds=1, addresses=3, stations=10, authorize_seconds=0.5, meter_values_seconds=5
-    )
+        per_second=300, seconds=2.5, rounds=1, addresses=3, stations=10, authorize_seconds=0.5, meter_values_seconds=5,
+        silent=150,
+    )  # fmt: skip
     result = flood.drill(plan, new_csms_server().database_url, tmp_path, print)
     assert result.refused == []
     assert result.after == {"again": 10, "refused": []}
     assert min(result.during[kind] for kind in ("answers", "returning", "new")) > 0
+    silence = result.silence
+    assert silence is not None
+    assert silence["right"] > 0
+    assert silence["right_max_ms"] < 2000
+    assert set(silence["rest"]) == {"401"}
     (report,) = result.floods
     statuses = report["statuses"]
     assert sum(statuses.values()) == report["sent"]
