@@ -56,7 +56,9 @@ def frame(request: Any) -> dict[str, Any]:
         return {}
     # Once: making the frame renders templates of its own.
     request.csms_framed = True
-    return {**admin.site.each_context(request), "dialog_alone": True}
+    row = getattr(request, "csms_row", None)
+    about_it = {} if row is None else {"opts": row._meta, "original": row, "title": str(row)}
+    return {**admin.site.each_context(request), **about_it, "dialog_alone": True}
 
 
 # --- forms ------------------------------------------------------------------------------------------------------------
@@ -186,6 +188,7 @@ def about(request: HttpRequest, row: models.Model | None) -> None:
     """Have the tickets of this page hold the version of `row`, and find out whether the submission's is another."""
     if row is None:
         return
+    request.csms_row = row  # type: ignore[attr-defined]
     version = version_of(request, row)
     prefix = f"row {row._meta.model_name} "
     tickets.show(request, {f"{prefix}{name}": value for name, value in version.items()})
