@@ -19,7 +19,7 @@ from stations.api.visibility import at_sites_of, charge_point_of, charge_points_
 from stations.api.waiting import wait_until_final
 from stations.charging_profiles import PROFILE_MEMBER, with_library_profile
 from stations.masking import masked
-from stations.models import ChargePoint, ChargingProfile, Command
+from stations.models import ChargePoint, ChargingProfile, Command, CommandBatch
 from stations.models.charge_point import RegistrationStatus
 from stations.models.command import CommandStatus
 from stations.ocpp.actions import TO_CHARGE_POINT
@@ -240,6 +240,7 @@ class ChargePointCommandList(_Commands):
 
 class CommandList(_Commands):
     query_parameters = frozenset({"status", "action", "charge_point", "batch"})
+    delete_parameters = frozenset({"batch"})
     paginated = True
 
     @extend_schema(
@@ -252,6 +253,24 @@ class CommandList(_Commands):
         rows = charge_point_filter(request, self.filtered(self.rows()))
         batch = whole_number(request, "batch", MAX_INT64)
         return self.page(rows if batch is None else rows.filter(batch_id=batch), command_json)
+
+    @extend_schema(
+        operation_id="commands_withdraw_batch",
+        summary="Withdraw the commands of a batch that are still queued",
+        parameters=schemas.query("batch"),
+        responses={200: schemas.WITHDRAWN},
+    )
+    def delete(self, request: Request) -> Response:
+        batch = whole_number(request, "batch", MAX_INT64)
+        if batch is None:
+            raise bad_request("/batch", "Say whose commands are withdrawn.", "required")
+        rows = self.rows().filter(batch_id=batch)
+        number = rows.count()
+        if not number:
+            raise Problem(404, "not_found", "There is no such batch.")
+        withdrawn = commands.withdraw_many(rows)
+        self.audit("withdraw", CommandBatch.objects.get(pk=batch), {"commands": [None, withdrawn]})
+        return Response({"batch": batch, "withdrawn": withdrawn, "not_queued": number - withdrawn})
 
 
 class CommandDetail(_Commands):

@@ -147,6 +147,9 @@ COMMAND_BATCH = component("CommandBatch", obj(
     id=INTEGER, action=TEXT, requested_by=TEXT, created_at=TIME, commands=array(COMMAND),
     skipped=described(array(obj(charge_point=TEXT, code=TEXT)), "Charge points that are disabled."),
 ))  # fmt: skip
+WITHDRAWN = component("WithdrawnBatch", obj(
+    batch=INTEGER, withdrawn=INTEGER, not_queued=described(INTEGER, "Commands that were sent or closed before."),
+))  # fmt: skip
 TRANSACTION = component("Transaction", obj(
     id=described(INTEGER, "The OCPP transactionId."),
     charge_point=TEXT, connector_id=INTEGER, id_tag=TEXT, started_at=TIME, started_received_at=TIME,

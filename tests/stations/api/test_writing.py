@@ -321,3 +321,26 @@ def test_number_of_queries(a: Owner, path: str, queries: int, django_assert_num_
     # The use of a key is noted once a minute; the first request has done so.
     with django_assert_num_queries(queries):
         assert a.api("GET", path).status_code == 200
+
+
+class TestWithdrawingABatch:
+    def test_only_what_is_queued_is_withdrawn(self, a: Owner, b: Owner) -> None:
+        a.api("PUT", "charge-points/TWO/", {})
+        body = {"action": "Reset", "payload": {"type": "Soft"}, "charge_points": ["SAME", "TWO"]}
+        sent = a.api("POST", "commands/bulk/", body).json()
+        with tenant_scope(a.tenant):
+            Command.objects.filter(pk=sent["commands"][0]["id"]).update(status="sent")
+        path = f"commands/?batch={sent['id']}"
+        assert b.api("DELETE", path).status_code == 404
+        answer = a.api("DELETE", path)
+        assert (answer.status_code, answer.json()) == (
+            200,
+            {"batch": sent["id"], "withdrawn": 1, "not_queued": 1},
+        )
+        listed = a.api("GET", path).json()["results"]
+        assert sorted(command["status"] for command in listed) == ["sent", "withdrawn"]
+
+    def test_batch_has_to_be_named(self, a: Owner) -> None:
+        answer = a.api("DELETE", "commands/")
+        assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (400, "/batch")
+        assert a.api("DELETE", "commands/?batch=1&status=queued").status_code == 400
