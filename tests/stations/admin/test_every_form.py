@@ -37,6 +37,7 @@ from stations.models import (
     Transaction,
     VendorExtension,
 )
+from stations.models.connection import StrayHandshake
 from tenants.models import ApiKey, Guessing, Membership, Site, Tenant
 from tenants.scope import platform_scope, tenant_scope
 from tests.conftest import Tenants
@@ -169,6 +170,9 @@ def errors_of(page: str) -> list[str]:
 OF_THE_PLATFORM: dict[type[models.Model], Callable[[], models.Model]] = {
     Guessing: lambda: Guessing.objects.create(
         kind="sign_in", account="ada", address="::1", day=NOW.date(), times=1, first_at=NOW, last_at=NOW
+    ),
+    StrayHandshake: lambda: StrayHandshake.objects.create(
+        path="/ocpp/none/CP-1", address="::1", reason="unknown_tenant", times=1, first_at=NOW, last_at=NOW
     ),
     User: lambda: new_user("SECRET-OF-ALPHA"),
 }
