@@ -13,6 +13,7 @@ from playwright.sync_api import Page, expect
 
 from tests.csms.test_demo import Demo
 from tests.lanes import missing_part
+from tests.servers import LiveDatabases
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -21,7 +22,9 @@ MINUTES = README.partition("## The first five minutes")[2].partition("\n## ")[0]
 
 
 @pytest.fixture
-def demo(tmp_path: Path) -> Iterator[Demo]:
+def demo(tmp_path: Path, live_databases: LiveDatabases) -> Iterator[Demo]:
+    # Migrating an empty folder is tried in tests/csms/test_demo.py.
+    live_databases.copy(tmp_path / "csms.sqlite3")
     demo = Demo(tmp_path, "--port", "0")
     demo.read_until("/admin/")
     yield demo
