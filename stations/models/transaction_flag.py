@@ -22,5 +22,5 @@ class Flag(models.TextChoices):
     STOP_DIFFERS = "stop_differs", "A repeated StopTransaction had other data; the first was kept"
     ID_TAG_REFUSED = "id_tag_refused", "Started with an id tag that was not accepted"
     DUPLICATE_START = "duplicate_start", "The start of another transaction, repeated in other words"
-    STOP_AMBIGUOUS = "stop_ambiguous", "Several transactions could have had this stop: see the candidates"
+    STOP_AMBIGUOUS = "stop_ambiguous", "It is not clear which transaction a stop belongs to: see the candidates"
     STOP_DOUBTED = "stop_doubted", "Its StopTransaction named another transaction, or one that it does not fit"
