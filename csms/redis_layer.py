@@ -9,6 +9,7 @@ from typing import Any
 from uuid import uuid4
 
 from channels_redis.pubsub import RedisPubSubChannelLayer
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
 logger = logging.getLogger(__name__)
@@ -45,11 +46,19 @@ class ForgivingRedisChannelLayer(RedisPubSubChannelLayer):
         for shard, channels in of_shards.items():
             for begin in range(0, len(channels), AT_A_TIME):
                 async with shard._lock:
-                    shard._ensure_redis()
-                    pipeline = shard._redis.pipeline(transaction=False)
-                    for channel in channels[begin : begin + AT_A_TIME]:
-                        pipeline.publish(channel, text)
-                    await pipeline.execute()
+                    try:
+                        await self._publish(shard, channels[begin : begin + AT_A_TIME], text)
+                    except RedisConnectionError:
+                        # A connection of before Redis restarted says so only now. Ringing twice does no harm.
+                        await self._publish(shard, channels[begin : begin + AT_A_TIME], text)
+
+    @staticmethod
+    async def _publish(shard: Any, channels: list[str], text: Any) -> None:
+        shard._ensure_redis()
+        pipeline = shard._redis.pipeline(transaction=False)
+        for channel in channels:
+            pipeline.publish(channel, text)
+        await pipeline.execute()
 
     async def _if_possible(self, subscription: Awaitable[None]) -> None:
         try:

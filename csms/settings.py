@@ -110,6 +110,10 @@ CSMS_ONE_CORE: bool = env.bool("CSMS_ONE_CORE", default=True)
 CSMS_CALL_TIMEOUT_SECONDS: int = _number("CSMS_CALL_TIMEOUT_SECONDS", 30, 1)
 # Seconds between looks for queued commands whose doorbell was lost.
 CSMS_COMMAND_SWEEP_SECONDS: int = _number("CSMS_COMMAND_SWEEP_SECONDS", 5, 1)
+# How often a command that may be repeated is sent when the connection is lost each time. The second attempt follows
+# with the next connection, the third after these seconds; each pause after it is twice as long.
+CSMS_COMMAND_ATTEMPTS: int = _number("CSMS_COMMAND_ATTEMPTS", 3, 1)
+CSMS_COMMAND_RETRY_SECONDS: int = _number("CSMS_COMMAND_RETRY_SECONDS", 5, 0)
 # More than this no connector gives: energy that would have needed more is flagged (stations/credibility.py).
 CSMS_MAX_CONNECTOR_POWER_W: int = _number("CSMS_MAX_CONNECTOR_POWER_W", 1_000_000, 1000)
 # What a connection has until its request's head is complete, TLS handshake and head each, and how large that may be.
@@ -311,7 +315,14 @@ else:
 
 CELERY_BROKER_URL = REDIS_URL or "memory://"
 CELERY_BROKER_TRANSPORT_OPTIONS = (
-    {"visibility_timeout": CSMS_JOB_REDELIVERY_SECONDS} if REDIS_URL else {"polling_interval": 0.5}
+    {
+        "visibility_timeout": CSMS_JOB_REDELIVERY_SECONDS,
+        # By default kombu looks for lost jobs at every tenth of looks ten seconds apart, up to 100 s late.
+        "unacked_restore_interval": min(10.0, max(1.0, CSMS_JOB_REDELIVERY_SECONDS / 10)),
+        "unacked_restore_throttle": 1,
+    }
+    if REDIS_URL
+    else {"polling_interval": 0.5}
 )
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_TASK_IGNORE_RESULT = True

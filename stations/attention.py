@@ -226,7 +226,8 @@ KINDS: dict[str, Kind] = {
              lambda row: f"{row.action} was accepted, but nothing came of it", "command"),
         Kind("command_unanswered", WARNING, "Command without answer", "Nobody knows whether it was carried out. Look "
              "at the charge point's state before sending it again.", _unanswered,
-             lambda row: f"{row.action} got no answer ({row.status.replace('_', ' ')})", "command"),
+             lambda row: f"{row.action} got no answer ({row.status.replace('_', ' ')})"
+                         + (f", sent {row.attempts} times" if row.attempts > 1 else ""), "command"),
         Kind("upload_missing", WARNING, "Upload not received", "The charge point says Uploaded, and no file has "
              "reached us. Look whether it can reach our address for files; ask again.", _undelivered,
              lambda row: f"{row.log_type or 'Diagnostics'} {row.pk}: it says Uploaded, but no file has come",

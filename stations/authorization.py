@@ -24,6 +24,12 @@ REASONS = {
     INVALID: Refusal.OTHER_SITE,
     CONCURRENT_TX: Refusal.CONCURRENT,
 }
+# What is said to whoever sends a request for a card that would be refused.
+WARNINGS = {
+    BLOCKED: ("id_tag_blocked", "The id tag {} is blocked."),
+    EXPIRED: ("id_tag_expired", "The id tag {} has expired."),
+    INVALID: ("id_tag_not_accepted", "The id tag {} is not registered, or not allowed here."),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +67,14 @@ def authorize(charge_point: ChargePoint, id_tag: str, now: datetime) -> Authoriz
         if row is None:
             return Authorization(ACCEPTED if charge_point.accept_any_id_tag else INVALID)
         return Authorization(_status(charge_point, row, now), row, row.expiry_date, row.parent_id_tag)
+
+
+def warnings_about(id_tag: str, status: str) -> list[tuple[str, str]]:
+    """The warning, as (code, detail), about a request for `id_tag` whose answer would be `status`; none if Accepted."""
+    if status not in WARNINGS:
+        return []
+    code, sentence = WARNINGS[status]
+    return [(code, sentence.format(id_tag))]
 
 
 def presented(charge_point: ChargePoint, id_tag: str, action: str, now: datetime) -> Authorization:

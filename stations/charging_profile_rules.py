@@ -77,6 +77,7 @@ def judge(
     if remote_start:
         findings += _for_remote_start(profile)
     if charge_point is not None:
+        findings += _by_local_time(profile, charge_point, now)
         if not remote_start:
             findings += _for_connector(charge_point, profile, connector_id)
         reported = _configuration(charge_point)
@@ -176,6 +177,21 @@ def _by_time(profile: Mapping[str, Any], now: datetime) -> Iterator[Finding]:
         # Compared as numbers of seconds: a duration of 68 years leaves the calendar.
         if (now - start).total_seconds() >= duration > 0:
             yield Finding("schedule_over", "Its duration is over: it limits nothing any more.", "/chargingSchedule")
+
+
+def _by_local_time(profile: Mapping[str, Any], charge_point: ChargePoint, now: datetime) -> Iterator[Finding]:
+    """Whether what recurs at one hour UTC is meant at one hour of the clock on the wall, which summer time moves."""
+    if profile["chargingProfileKind"] != "Recurring":
+        return
+    site = charge_point.site
+    zone = charge_point.tenant.zone if site is None else site.zone
+    offsets = {(now + timedelta(days=days)).astimezone(zone).utcoffset() for days in range(0, 366, 30)}
+    if len(offsets) > 1:
+        yield Finding(
+            "local_time_changes",
+            f"It recurs by UTC, and {zone} has summer time: after the next change of the clocks it is an hour off.",
+            "/chargingSchedule/startSchedule",
+        )
 
 
 # --- where it goes ----------------------------------------------------------------------------------------------------

@@ -8,7 +8,8 @@ the socket also looks at connect, after each answer, and every few seconds (stat
     queued --take_next--> sent --CALLRESULT--> answered
        |                   |----CALLERROR----> error
        |                   |----silence------> timed_out   (a late answer is recorded, the status stays)
-       |                   `----socket died--> unknown     (or queued again, if repeating it does no harm)
+       |                   `----socket died--> unknown     (or queued again, if repeating it does no harm, after
+       |                                                    growing pauses, CSMS_COMMAND_ATTEMPTS times in all)
        |--too late--> expired
        `--operator--> withdrawn
 
@@ -30,6 +31,7 @@ from typing import Any
 
 from asgiref.sync import async_to_sync
 from channels.layers import get_channel_layer
+from django.conf import settings
 from django.db import transaction
 from django.db.models import QuerySet
 
@@ -300,6 +302,10 @@ def take_next(charge_point: ChargePoint, now: datetime, *, generation: int, mess
             if command.expires_at <= now:
                 _close_without_answer(batch, command, CommandStatus.EXPIRED, now)
                 continue
+            if command.not_before is not None and command.not_before > now:
+                # It has cost the line before, perhaps by itself: those behind it do not wait for it.
+                held.add(command.pk)
+                continue
             if charge_point.registration_status == RegistrationStatus.PENDING and command.action in NOT_WHILE_PENDING:
                 held.add(command.pk)
                 continue
@@ -311,6 +317,7 @@ def take_next(charge_point: ChargePoint, now: datetime, *, generation: int, mess
                 continue
             command.status = CommandStatus.SENT
             command.sent_at = datetime.now(UTC)
+            command.attempts += 1
             command.message_id = message_id
             command.connection_generation = generation
             if payload is not command.payload:
@@ -407,12 +414,24 @@ def connection_lost(charge_point_id: int, generation: int) -> bool:
 
 
 def _lost(batch: Batch, command: Command, now: datetime) -> None:
-    """Nobody will hear the answer to a command that was sent: queue it again if that is harmless, else `unknown`."""
+    """Nobody will hear the answer to a command that was sent: queue it again if that is harmless, else `unknown`.
+
+    Also `unknown` once it was sent CSMS_COMMAND_ATTEMPTS times: one that costs the line each time would do so for ever.
+    The first repetition waits for nothing but the line, those after it for pauses that double.
+    """
     key, value = command.payload.get("key"), command.payload.get("value")
-    if command.action in IDEMPOTENT and not (value == MASK or is_profile_key(key)):
+    harmless = command.action in IDEMPOTENT and not (value == MASK or is_profile_key(key))
+    if harmless and command.attempts < settings.CSMS_COMMAND_ATTEMPTS:
+        if command.attempts > 1:
+            pause_seconds = settings.CSMS_COMMAND_RETRY_SECONDS * 2 ** (command.attempts - 2)
+            command.not_before = now + timedelta(seconds=pause_seconds)
         command.status, command.message_id, command.sent_at = CommandStatus.QUEUED, "", None
         batch.commands.put(command)
     else:
+        if harmless:
+            detail = f"Sent {command.attempts} times, and each time the connection was lost before the answer."
+            command.warnings = [*command.warnings, {"code": "attempts_exhausted", "detail": detail}]
+            logger.warning("%s %d is given up: %s", command.action, command.pk, detail)
         _close_without_answer(batch, command, CommandStatus.UNKNOWN, now)
 
 

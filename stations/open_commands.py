@@ -23,7 +23,7 @@ from stations.models.command import CommandStatus
 # What the way of a command changes. Not `effect`: what came of it is written by whoever finds out.
 COLUMNS = (
     "status", "message_id", "connection_generation", "sent_at", "answered_at", "payload", "response", "error",
-    "warnings",
+    "warnings", "attempts", "not_before",
 )  # fmt: skip
 # More open commands than this at the charge points of a batch: each that asks reads its own.
 MANY = 1000

@@ -19,10 +19,9 @@ from jsonschema_rs import Draft4Validator
 
 INT32_MIN, INT32_MAX = -(2**31), 2**31 - 1
 
-# Messages whose field table says connectorId > 0; everywhere else 0 is the charge point itself.
-_CONNECTOR_ABOVE_ZERO = frozenset(
-    {"StartTransaction", "RemoteStartTransaction", "TriggerMessage", "ExtendedTriggerMessage", "UnlockConnector"}
-)
+# Messages whose field table says connectorId > 0; everywhere else 0 is the charge point itself. Left out are the
+# triggers: OCPP 1.6 ed. 2 section 5.17 asks for connector 0 in its prose, and charge points answer it.
+_CONNECTOR_ABOVE_ZERO = frozenset({"StartTransaction", "RemoteStartTransaction", "UnlockConnector"})
 # Lists of cardinality 1..* of which the schemas do not say so everywhere.
 _NEVER_EMPTY = frozenset({"meterValue", "sampledValue", "chargingSchedulePeriod"})
 

@@ -121,6 +121,7 @@ def command_json(command: Command) -> dict[str, Any]:
         "error": command.error,
         "effect": command.effect,
         "batch": command.batch_id,
+        "attempts": command.attempts,
         "created_at": command.created_at,
         "sent_at": command.sent_at,
         "answered_at": command.answered_at,

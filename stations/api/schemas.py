@@ -132,7 +132,8 @@ COMMAND = component("Command", obj(
     response=described(ANY, "The payload of the CALLRESULT as received, or null."),
     error=described(OBJECT_OR_NULL, "The CALLERROR: code, description, details."),
     effect=described(OBJECT_OR_NULL, "What came of it, such as `transaction` or `boot`."),
-    batch=INTEGER_OR_NULL, created_at=TIME, sent_at=TIME_OR_NULL, answered_at=TIME_OR_NULL, expires_at=TIME,
+    batch=INTEGER_OR_NULL, attempts=described(INTEGER, "How often it was put on the wire."), created_at=TIME,
+    sent_at=TIME_OR_NULL, answered_at=TIME_OR_NULL, expires_at=TIME,
 ))  # fmt: skip
 PASSWORD_COMMAND = component("PasswordCommand", {
     "allOf": [COMMAND, obj(

@@ -61,6 +61,9 @@ class Command(TenantModel):
     effect = models.JSONField(null=True)
     created_at = models.DateTimeField()
     expires_at = models.DateTimeField()
+    # How often it was put on the wire, and, after a connection was lost with it, when it may be again.
+    attempts = models.PositiveSmallIntegerField(default=0, db_default=0)
+    not_before = models.DateTimeField(null=True)
     sent_at = models.DateTimeField(null=True)
     answered_at = models.DateTimeField(null=True)
 

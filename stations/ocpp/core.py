@@ -334,12 +334,14 @@ def remote_start_transaction_complete(charge_point: ChargePoint, payload: dict[s
 
 
 def remote_start_transaction_warnings(charge_point: ChargePoint, payload: dict[str, Any]) -> list[tuple[str, str]]:
-    """What is unwise about the profile of a RemoteStartTransaction.req, if it has one. Source: errata v4.0 3.41."""
+    """What is unwise about the card and the profile of a RemoteStartTransaction.req. Source: errata v4.0 3.41."""
+    status = authorization.authorize(charge_point, payload["idTag"], datetime.now(UTC)).status
+    found = authorization.warnings_about(payload["idTag"], status)
     profile = payload.get("chargingProfile")
     if profile is None:
-        return []
+        return found
     judgement = judge(profile, charge_point, payload.get("connectorId"), remote_start=True)
-    return [(finding.code, finding.detail) for finding in judgement.findings]
+    return [*found, *((finding.code, finding.detail) for finding in judgement.findings)]
 
 
 def remote_start_transaction_conf(command: Command, conf: call_result.RemoteStartTransaction, now: datetime) -> None:

@@ -65,6 +65,14 @@ def trigger_warnings(charge_point: ChargePoint, payload: dict[str, Any]) -> list
         )
     if payload.get("connectorId") is not None and payload["requestedMessage"] not in OF_A_CONNECTOR:
         found.append(("connector_without_meaning", f"{payload['requestedMessage']} is not about a connector."))
+    elif payload.get("connectorId") == 0:
+        found.append(
+            (
+                "connector_zero",
+                "The field table of the standard wants a connectorId above 0, its prose asks for 0: the charge point "
+                "may refuse.",
+            )
+        )
     return found
 
 

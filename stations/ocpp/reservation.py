@@ -30,11 +30,6 @@ NOT_MADE = {
     CommandStatus.EXPIRED: EndReason.NOT_SENT,
     CommandStatus.WITHDRAWN: EndReason.WITHDRAWN,
 }
-ID_TAG_WARNINGS = {
-    authorization.BLOCKED: ("id_tag_blocked", "The id tag {} is blocked."),
-    authorization.EXPIRED: ("id_tag_expired", "The id tag {} has expired."),
-    authorization.INVALID: ("id_tag_not_accepted", "The id tag {} is not registered, or not allowed here."),
-}
 
 
 # --- ReserveNow -------------------------------------------------------------------------------------------------------
@@ -108,11 +103,8 @@ def _about_the_abilities(charge_point: ChargePoint, connector_id: int) -> list[t
 
 def _about_the_id_tag(charge_point: ChargePoint, payload: dict[str, Any], now: datetime) -> list[tuple[str, str]]:
     id_tag = payload["idTag"]
-    found = []
     answer = authorization.authorize(charge_point, id_tag, now)
-    if answer.status in ID_TAG_WARNINGS:
-        code, sentence = ID_TAG_WARNINGS[answer.status]
-        found.append((code, sentence.format(id_tag)))
+    found = authorization.warnings_about(id_tag, answer.status)
     parent = payload.get("parentIdTag")
     own_parent = answer.id_tag.parent_id_tag if answer.id_tag is not None else ""
     if parent is not None and parent.upper() != own_parent.upper():

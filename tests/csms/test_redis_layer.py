@@ -7,6 +7,7 @@ import logging
 
 import pytest
 from django.conf import settings
+from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from csms import redis_layer
@@ -45,3 +46,21 @@ async def test_message_to_many_groups_is_heard_by_the_members_of_each(monkeypatc
     heard = await asyncio.wait_for(asyncio.gather(*(layer.receive(channel) for channel in channels)), 10)
     assert heard == [{"type": "ring"}] * 5
     await layer.flush()
+
+
+@pytest.mark.redis
+async def test_first_message_after_connections_were_lost_is_sent_all_the_same() -> None:
+    layer = ForgivingRedisChannelLayer(hosts=[settings.REDIS_URL], prefix="test")
+    hearer = ForgivingRedisChannelLayer(hosts=[settings.REDIS_URL], prefix="test")
+    channel = await hearer.new_channel()
+    await hearer.group_add("group", channel)
+    await layer.group_send_to_all(["group"], {"type": "first"})
+    assert await asyncio.wait_for(hearer.receive(channel), 10) == {"type": "first"}
+    shard = layer._get_layer()._get_shard("group")
+    own = await shard._redis.client_id()
+    async with Redis.from_url(settings.REDIS_URL) as other:
+        await other.client_kill_filter(_id=str(own))
+    await layer.group_send_to_all(["group"], {"type": "second"})
+    assert await asyncio.wait_for(hearer.receive(channel), 10) == {"type": "second"}
+    await layer.flush()
+    await hearer.flush()

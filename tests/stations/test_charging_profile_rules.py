@@ -10,7 +10,7 @@ import pytest
 
 from stations.charging_profile_rules import judge, judge_request
 from stations.models import ChargePoint, ChargingProfile, ConfigurationKey, InstalledProfile, Transaction
-from tenants.models import Tenant
+from tenants.models import Site, Tenant
 from tests.stations.rows import HOUR, NOW, new_charge_point, new_id_tag, start, stop, wire
 
 PERIODS = "/chargingSchedule/chargingSchedulePeriod"
@@ -152,6 +152,15 @@ def installed(charge_point: ChargePoint, installed_profile: dict[str, Any], conn
 class TestForAConnector:
     def test_tx_profile_of_the_running_transaction_is_fine(self, charge_point: ChargePoint) -> None:
         assert codes(profile(**TX_PROFILE, transactionId=running(charge_point)), charge_point) == []
+
+    @pytest.mark.parametrize(("zone", "expected"), [("Europe/Berlin", True), ("Asia/Kolkata", False), ("UTC", False)])
+    def test_recurring_by_utc_where_the_clocks_are_changed(
+        self, charge_point: ChargePoint, zone: str, expected: bool
+    ) -> None:
+        charge_point.site = Site(slug="depot", name="Depot", time_zone=zone, tenant=charge_point.tenant)
+        daily = profile({"startSchedule": "2026-11-01T21:00:00Z"}, **RECURRING)
+        assert ("local_time_changes" in codes(daily, charge_point)) is expected
+        assert "local_time_changes" not in codes(profile(), charge_point)
 
     def test_tx_profile_on_connector_0(self, charge_point: ChargePoint) -> None:
         tx = running(charge_point)

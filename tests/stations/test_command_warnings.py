@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -36,6 +37,27 @@ class TestWarnings:
         assert self.codes(charge_point, "UnlockConnector", {"connectorId": 1}) == []
         assert self.codes(charge_point, "ChangeAvailability", {"connectorId": 0, "type": "Operative"}) == []
 
+    @pytest.mark.parametrize(
+        ("fields", "expected"),
+        [
+            (None, ["id_tag_not_accepted"]),
+            ({"blocked": True}, ["id_tag_blocked"]),
+            ({"expiry_date": datetime(2020, 1, 1, tzinfo=UTC)}, ["id_tag_expired"]),
+            ({}, []),
+        ],
+    )
+    def test_remote_start_for_a_card_that_will_be_refused(
+        self, charge_point: ChargePoint, fields: dict[str, Any] | None, expected: list[str]
+    ) -> None:
+        if fields is not None:
+            new_id_tag(**fields)
+        assert self.codes(charge_point, "RemoteStartTransaction", {"idTag": "TAG-1"}) == expected
+
+    @pytest.mark.parametrize("action", ["TriggerMessage", "ExtendedTriggerMessage"])
+    def test_trigger_for_connector_0_is_sent_with_a_warning(self, charge_point: ChargePoint, action: str) -> None:
+        payload = {"requestedMessage": "StatusNotification", "connectorId": 0}
+        assert self.codes(charge_point, action, payload) == ["connector_zero"]
+
     def test_transaction_that_is_not_running_here_is_a_warning_only(self, charge_point: ChargePoint) -> None:
         new_id_tag()
         opened = start(charge_point).transaction_id
@@ -64,4 +86,5 @@ class TestWarnings:
     def test_what_keeps_a_command_waiting_is_said(
         self, fields: dict[str, Any], action: str, expected: list[str]
     ) -> None:
+        new_id_tag()
         assert self.codes(new_charge_point(**fields), action, REQUESTS[action]) == expected

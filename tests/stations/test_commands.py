@@ -371,6 +371,47 @@ class TestConnectionLost:
         assert outgoing is not None
         assert outgoing.action == "ClearCache"
 
+    def test_repeated_three_times_at_most_then_unknown_with_the_count(self, charge_point: ChargePoint) -> None:
+        command, at = enqueue(charge_point, "ChangeConfiguration"), now()
+        taken = []
+        for generation in range(8):
+            at += timedelta(minutes=1)
+            outgoing = take(charge_point, at, message_id=f"m-{generation}")
+            taken.append(None if outgoing is None else outgoing.action)
+            commands.connection_lost(charge_point.pk, 1)
+        assert taken == ["ChangeConfiguration"] * 3 + [None] * 5
+        command = fresh(command)
+        assert (command.status, command.attempts) == ("unknown", 3)
+        assert command.warnings[-1] == {
+            "code": "attempts_exhausted",
+            "detail": "Sent 3 times, and each time the connection was lost before the answer.",
+        }
+
+    def test_third_attempt_waits_and_others_pass_it(self, charge_point: ChargePoint) -> None:
+        command = sent(charge_point)
+        enqueue(charge_point, "Reset")
+        commands.connection_lost(charge_point.pk, 1)
+        again = take(charge_point, message_id="m-2")
+        assert again is not None
+        assert again.action == "ClearCache"
+        commands.connection_lost(charge_point.pk, 1)
+        passing = take(charge_point, message_id="m-3")
+        assert passing is not None
+        assert passing.action == "Reset"
+        waiting = fresh(command)
+        assert (waiting.status, waiting.attempts) == ("queued", 2)
+        assert waiting.not_before is not None
+        assert timedelta(seconds=4) < waiting.not_before - now() <= timedelta(seconds=5)
+
+    @pytest.mark.parametrize(("attempts", "status"), [(1, "unknown"), (2, "queued")])
+    def test_limit_of_attempts_is_a_setting(
+        self, charge_point: ChargePoint, settings: Any, attempts: int, status: str
+    ) -> None:
+        settings.CSMS_COMMAND_ATTEMPTS = attempts
+        command = sent(charge_point)
+        commands.connection_lost(charge_point.pk, 1)
+        assert fresh(command).status == status
+
     def test_unknown_command_does_not_hold_up_the_next(self, charge_point: ChargePoint) -> None:
         sent(charge_point, "Reset")
         enqueue(charge_point)
