@@ -254,6 +254,16 @@ def counts(now: datetime, site_ids: Collection[int] | None, charge_point_id: int
     }
 
 
+def doubts(now: datetime, transaction_ids: Collection[int]) -> dict[int, list[Kind]]:
+    """Why these transactions may not be running although they are open, by id; nothing for those that are in order."""
+    found: dict[int, list[Kind]] = {}
+    for kind in KINDS.values():
+        if kind.target == "transaction" and transaction_ids:
+            for pk in kind.rows(now).filter(pk__in=transaction_ids).order_by().values_list("pk", flat=True):
+                found.setdefault(pk, []).append(kind)
+    return found
+
+
 Position = tuple[datetime, int, int]
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.contrib import admin, messages
 from django.db.models import Count, Exists, OuterRef, Prefetch, QuerySet, prefetch_related_objects
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
@@ -26,7 +26,7 @@ from stations.admin.charge_point_form import (
     warn_of_weak,
 )
 from stations.admin.dialogs import id_tag_options, option_tags
-from stations.admin.panels import PANELS
+from stations.admin.panels import PANELS, presence
 from stations.admin.security_events import AlertFilter, alerts_of
 from stations.admin.station_actions import MANY, MENUS, ExtensionActions
 from stations.display import connection_dot, connector_badge, registration_badge
@@ -37,21 +37,33 @@ from tenants.admin.scoped import SiteFilter, confined
 from tenants.display import DASH, ago, secret_message
 
 MAX_VENDORS = 50
-# Panels with a tab of their own, fetched when the tab is opened.
-LAZY_TABS = (
-    ("transactions", "Transactions"),
-    ("reservations", "Reservations"),
-    ("commands", "Commands"),
-    ("charging_profiles", "Charging profiles"),
-    ("composite_schedule", "Composite schedule"),
-    ("local_list", "Local list"),
-    ("configuration", "Configuration"),
-    ("firmware", "Firmware and logs"),
-    ("certificates", "Certificates"),
-    ("security_events", "Security"),
-    ("messages", "Messages"),
-    ("connection", "Connection"),
-    ("times", "Response times"),
+# The tabs of a charge point's page, in groups that fit a narrow screen; all but the first and "general" are panels that
+# are fetched when their tab is opened.
+TAB_GROUPS = (
+    ("Now", (("overview", "Overview"), ("general", "Settings"))),
+    (
+        "Charging",
+        (
+            ("transactions", "Transactions"),
+            ("reservations", "Reservations"),
+            ("charging_profiles", "Charging profiles"),
+            ("composite_schedule", "Composite schedule"),
+        ),
+    ),
+    (
+        "Operation",
+        (
+            ("commands", "Commands"),
+            ("configuration", "Configuration"),
+            ("local_list", "Local list"),
+            ("firmware", "Firmware and logs"),
+        ),
+    ),
+    ("Security", (("security_events", "Security"), ("certificates", "Certificates"))),
+    ("Trouble", (("connection", "Connection"), ("messages", "Messages"), ("times", "Response times"))),
+)
+LAZY_TABS = tuple(
+    (name, label) for _, tabs in TAB_GROUPS for name, label in tabs if name not in ("overview", "general")
 )
 
 
@@ -204,12 +216,13 @@ class ChargePointAdmin(CommandActions, ExtensionActions):
         extra = {
             "charge_point": charge_point,
             "subtitle": None,
-            "tabs": (("overview", "Overview"), *LAZY_TABS, ("general", "Settings")),
+            "tab_groups": TAB_GROUPS,
             "lazy_tabs": LAZY_TABS,
             "connection_url": registration.connection_url(charge_point, request.tenant),
             "address_unknown": addresses.UNKNOWN,
             **credentials.state(charge_point, timezone.now()),
             **alerts_of(charge_point),
+            **presence(charge_point),
         }
         return super().change_view(request, object_id, form_url, {**extra, **(extra_context or {})})
 
@@ -218,12 +231,38 @@ class ChargePointAdmin(CommandActions, ExtensionActions):
             path("attention/", self.admin_site.admin_view(attention_view), name="stations_attention"),
             path("id-tags/", self.admin_site.admin_view(self.id_tags_view), name="stations_chargepoint_id_tags"),
             path(
+                "<int:object_id>/connect/",
+                self.admin_site.admin_view(self.connect_view),
+                name="stations_chargepoint_connect",
+            ),
+            path(
                 "<int:object_id>/panel/<slug:name>/",
                 self.admin_site.admin_view(self.panel_view),
                 name="stations_chargepoint_panel",
             ),
         ]
         return own + super().get_urls()
+
+    def response_add(self, request: HttpRequest, obj: ChargePoint, post_url_continue: str | None = None) -> HttpResponse:
+        """To the page that says how to connect it, with its password, unless another page was asked for."""
+        response = super().response_add(request, obj, post_url_continue)
+        if {"_continue", "_addanother", "_popup"} & set(request.POST) or not isinstance(response, HttpResponseRedirect):
+            return response
+        return HttpResponseRedirect(reverse("admin:stations_chargepoint_connect", args=[obj.pk]))
+
+    def connect_view(self, request: Any, object_id: int) -> HttpResponse:
+        """What to enter at the charge point, and, live, whether it has come or why it was refused."""
+        charge_point = self.get_object(request, str(object_id))
+        context = {
+            **self.admin_site.each_context(request),
+            "title": f"Connect {charge_point.identity}",
+            "charge_point": charge_point,
+            "connection_url": registration.connection_url(charge_point, request.tenant),
+            "can_edit": self.has_edit_permission(request),
+            "with_password": charge_point.security_profile in registration.WITH_PASSWORD,
+            **presence(charge_point),
+        }
+        return TemplateResponse(request, "stations/admin/connect.html", context)
 
     def panel_view(self, request: HttpRequest, object_id: int, name: str) -> HttpResponse:
         """One panel of a charge point's page, as HTML without a frame around it."""

@@ -11,6 +11,7 @@ from typing import Any
 
 from stations.admin.certificates import certificates_panel
 from stations.admin.composite_schedule import composite_schedule
+from stations.admin.configuration_keys import KNOWN_KEYS
 from stations.admin.firmware import firmware_panel
 from stations.admin.local_auth_lists import local_list_panel
 from stations.admin.reservations import reservations_panel
@@ -44,6 +45,14 @@ BOOT_LABELS = {
     "meter_type": "Meter type",
     "meter_serial_number": "Meter serial number",
 }
+
+
+def presence(charge_point: ChargePoint) -> dict[str, Any]:
+    """Why it is not connected: the newest handshake, if that was refused after the connection ended. Polled."""
+    if charge_point.connected:
+        return {"refused": None}
+    newest = ConnectionAttempt.objects.filter(charge_point=charge_point).order_by("-id").first()
+    return {"refused": None if newest is None or newest.accepted else newest}
 
 
 def live(charge_point: ChargePoint) -> dict[str, Any]:
@@ -107,7 +116,7 @@ def configuration(charge_point: ChargePoint) -> dict[str, Any]:
             row.desired_value = row.desired_value and MASK
     reported = [row.reported_at for row in rows if row.reported_at is not None]
     return {
-        "rows": [row for row in rows if row.known],
+        "rows": [(row, KNOWN_KEYS.get(row.key.lower(), "")) for row in rows if row.known],
         "unknown": [row.key for row in rows if not row.known],
         "drifting": sum(row.drift for row in rows),
         "reported_at": max(reported, default=None),
@@ -136,6 +145,8 @@ def times(charge_point: ChargePoint) -> dict[str, Any]:
 
 
 PANELS: dict[str, Callable[[ChargePoint], dict[str, Any]]] = {
+    "presence": presence,
+    "waiting": presence,
     "live": live,
     "boot": boot,
     "transactions": transactions,

@@ -14,7 +14,7 @@ from django.urls import URLPattern, path, reverse
 from unfold.decorators import action, display
 from unfold.enums import ActionVariant
 
-from stations import transactions
+from stations import attention, transactions
 from stations.admin.actions import send
 from stations.admin.dialogs import CommandForm
 from stations.admin.filters import ChosenChargePoint, charge_points_called
@@ -119,6 +119,15 @@ class TransactionAdmin(LogAdmin):
         return queryset.filter(wanted), False
 
     # --- list ---------------------------------------------------------------------------------------------------------
+    def get_changelist_instance(self, request: HttpRequest) -> Any:
+        changelist = super().get_changelist_instance(request)
+        rows: Any = list(changelist.result_list)
+        found = attention.doubts(datetime.now(UTC), [row.pk for row in rows if row.active])
+        for row in rows:
+            row.doubts = found.get(row.pk, [])
+        changelist.result_list = rows
+        return changelist
+
     @display(description="Charge point")
     def station(self, tx: Transaction) -> Any:
         return charge_point_link(tx.charge_point)
@@ -233,6 +242,7 @@ def page_of(tx: Any) -> dict[str, Any]:
     labels = dict(Flag.choices)
     return {
         "tx": tx,
+        "doubts": attention.doubts(datetime.now(UTC), [tx.pk] if tx.active else []).get(tx.pk, []),
         "station": charge_point_link(tx.charge_point),
         "reservation": tx.reservations.first(),
         "energy_text": energy(tx.current_energy_wh),

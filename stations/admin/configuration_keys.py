@@ -1,0 +1,61 @@
+"""What the standard configuration keys mean, in one line each.
+
+Source: OCPP 1.6 ed. 2, section 9; Improved security for OCPP 1.6-J ed. 3, section 2.
+"""
+
+from __future__ import annotations
+
+MEANINGS = {
+    "AllowOfflineTxForUnknownId": "While offline, charging also starts with cards that it does not know.",
+    "AuthorizationCacheEnabled": "It remembers cards that were accepted before.",
+    "AuthorizeRemoteTxRequests": "A remote start asks whether its card is accepted before it begins.",
+    "BlinkRepeat": "How many times its light blinks.",
+    "ClockAlignedDataInterval": "Seconds between meter values at full times of the clock; 0 is none.",
+    "ConnectionTimeOut": "Seconds between the card and the plug before it gives up.",
+    "ConnectorPhaseRotation": "The order of the phases at each connector.",
+    "ConnectorPhaseRotationMaxLength": "How many connectors the phase rotation can name.",
+    "GetConfigurationMaxKeys": "How many keys can be asked for at once.",
+    "HeartbeatInterval": "Seconds between its heartbeats.",
+    "LightIntensity": "Brightness of its lights in percent.",
+    "LocalAuthorizeOffline": "While offline, it accepts cards of its local list or cache.",
+    "LocalPreAuthorize": "It starts with cards of its local list or cache before we have answered.",
+    "MaxEnergyOnInvalidId": "Wh that are delivered after a card was refused during a transaction.",
+    "MeterValuesAlignedData": "What is measured at full times of the clock.",
+    "MeterValuesAlignedDataMaxLength": "How many measurands that can be.",
+    "MeterValuesSampledData": "What is measured during a transaction.",
+    "MeterValuesSampledDataMaxLength": "How many measurands that can be.",
+    "MeterValueSampleInterval": "Seconds between meter values during a transaction; 0 is none.",
+    "MinimumStatusDuration": "Seconds a status must last before it is reported.",
+    "NumberOfConnectors": "How many connectors it has.",
+    "ResetRetries": "How many times it tries again when a reset fails.",
+    "StopTransactionOnEVSideDisconnect": "Charging ends when the cable is unplugged at the car.",
+    "StopTransactionOnInvalidId": "Charging ends when its card turns out to be refused.",
+    "StopTxnAlignedData": "What is measured at full times of the clock and sent with the end of a transaction.",
+    "StopTxnAlignedDataMaxLength": "How many measurands that can be.",
+    "StopTxnSampledData": "What is measured during a transaction and sent with its end.",
+    "StopTxnSampledDataMaxLength": "How many measurands that can be.",
+    "SupportedFeatureProfiles": "The parts of OCPP 1.6 that it has.",
+    "SupportedFeatureProfilesMaxLength": "How many of them it can name.",
+    "TransactionMessageAttempts": "How many times it sends a message about a transaction that failed.",
+    "TransactionMessageRetryInterval": "Seconds before it sends such a message again.",
+    "UnlockConnectorOnEVSideDisconnect": "It unlocks its end of the cable when the car's is unplugged.",
+    "WebSocketPingInterval": "Seconds between its pings; 0 is none.",
+    "LocalAuthListEnabled": "Its local list of cards is in use.",
+    "LocalAuthListMaxLength": "How many cards its local list holds.",
+    "SendLocalListMaxLength": "How many cards can be sent to it at once.",
+    "ReserveConnectorZeroSupported": "It can be reserved as a whole, without naming a connector.",
+    "ChargeProfileMaxStackLevel": "The highest stackLevel of a charging profile.",
+    "ChargingScheduleAllowedChargingRateUnit": "Whether limits may be in Current (A), Power (W), or both.",
+    "ChargingScheduleMaxPeriods": "How many periods a charging schedule may have.",
+    "ConnectorSwitch3to1PhaseSupported": "It can switch from three phases to one while charging.",
+    "MaxChargingProfilesInstalled": "How many charging profiles it holds.",
+    "AuthorizationKey": "Its password for us; never shown.",
+    "AdditionalRootCertificateCheck": "A new root certificate must be signed by the old one.",
+    "CertificateSignedMaxChainSize": "Bytes that a new certificate with its chain may have.",
+    "CertificateStoreMaxLength": "How many root certificates it holds.",
+    "CpoName": "The organization in its certificate requests.",
+    "SecurityProfile": "How it proves who it is: 1 password, 2 TLS and password, 3 TLS with client certificate.",
+    "SupportedFileTransferProtocols": "How it can fetch and deliver files.",
+}
+# Charge points spell them in capitals of their own.
+KNOWN_KEYS = {key.lower(): meaning for key, meaning in MEANINGS.items()}
