@@ -234,6 +234,7 @@ KINDS: dict[str, Kind] = {
              "log_request"),
     )
 }  # fmt: skip
+STUCK = ("available_with_transaction", "booted_during_transaction")
 ORDER = {code: number for number, code in enumerate(KINDS)}
 
 
@@ -255,13 +256,15 @@ def counts(now: datetime, site_ids: Collection[int] | None, charge_point_id: int
 
 
 def doubts(now: datetime, transaction_ids: Collection[int]) -> dict[int, list[Kind]]:
-    """Why these transactions may not be running although they are open, by id; nothing for those that are in order."""
-    found: dict[int, list[Kind]] = {}
-    for kind in KINDS.values():
-        if kind.target == "transaction" and transaction_ids:
-            for pk in kind.rows(now).filter(pk__in=transaction_ids).order_by().values_list("pk", flat=True):
-                found.setdefault(pk, []).append(kind)
-    return found
+    """Why these transactions are most likely stuck although they are open, by id; one query, none without ids."""
+    if not transaction_ids:
+        return {}
+    kinds = [KINDS[code] for code in STUCK]
+    stuck = {kind.code: Exists(kind.rows(now).filter(pk=OuterRef("pk"))) for kind in kinds}
+    rows = Tx.objects.filter(pk__in=transaction_ids).order_by().annotate(**stuck).values_list("pk", *STUCK)
+    return {
+        pk: [kind for kind, is_one in zip(kinds, found, strict=True) if is_one] for pk, *found in rows if any(found)
+    }
 
 
 Position = tuple[datetime, int, int]

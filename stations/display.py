@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any, Protocol
 
@@ -13,6 +14,7 @@ from django.utils.safestring import SafeString
 
 from csms.ocppj.payloads import order_call
 from stations import secret_keys
+from stations.attention import Kind
 from stations.masking import masked
 from stations.models import (
     ChargePoint,
@@ -166,6 +168,11 @@ def flag_badges(tx: Transaction) -> SafeString:
     return format_html_join(
         " ", "{}", ((badge(flag.replace("_", " "), "warning", labels.get(flag, flag)),) for flag in tx.flags)
     )
+
+
+def doubt_badges(kinds: Iterable[Kind]) -> SafeString:
+    """Why an open transaction may not be running (attention.doubts); what to do is in the tooltip."""
+    return format_html_join(" ", "{}", ((badge(kind.label, "warning", kind.remedy),) for kind in kinds))
 
 
 def shown_payload(command: Command) -> Any:

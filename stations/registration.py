@@ -6,8 +6,11 @@ lanes write at the same time.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from urllib.parse import quote
+
+from django.db.models.functions import Upper
 
 from csms import addresses
 from stations import commands, credentials, passwords, security_events
@@ -16,6 +19,9 @@ from stations.models.charge_point import SecurityProfile
 from tenants.models import Tenant
 
 WITH_PASSWORD = (SecurityProfile.BASIC, SecurityProfile.TLS_BASIC)
+
+
+PERCENT = re.compile("%[0-9A-Fa-f]{2}")
 
 
 class RegistrationRefused(Exception):
@@ -28,11 +34,36 @@ class RegistrationRefused(Exception):
         self.detail = detail
 
 
+# Every client takes such a last part of a URL out, before anything is sent (RFC 3986, 5.2.4).
+DOTS = frozenset({".", ".."})
+DOTS_REFUSED = "An identity of dots only is taken out of the URL by every client, so it can never connect."
+
+
+def identity_warnings(charge_point: ChargePoint) -> list[dict[str, str]]:
+    """What is to be known of the identity of a new charge point: {code, detail} of each."""
+    identity, found = charge_point.identity, []
+    typed = quote(identity, safe="")
+    if PERCENT.search(identity):
+        found.append(("percent_in_identity", "The identity looks percent-encoded. It is taken as it stands"))
+    elif "/" in identity:
+        found.append(("slash_in_identity", "A slash in an identity is not part of a path"))
+    found = [(code, f"{said}: in the URL it must be typed as {typed}.") for code, said in found]
+    alike = ChargePoint.objects.annotate(capitals=Upper("identity")).filter(capitals=identity.upper())
+    twin = alike.exclude(identity=identity).values_list("identity", flat=True).first()
+    if twin is not None:
+        found.append(
+            ("identity_alike", f"There is {twin} as well, which differs only in capital letters; they are two.")
+        )
+    return [{"code": code, "detail": detail} for code, detail in found]
+
+
 def check(charge_point: ChargePoint, tenant: Tenant) -> None:
     """Raise RegistrationRefused for what no handshake would let in, or only an administrator may ask for.
 
-    Codes: `colon_in_identity`, `charge_point_limit`, `security_profile_lowered`.
+    Codes: `unusable_identity`, `colon_in_identity`, `charge_point_limit`, `security_profile_lowered`.
     """
+    if charge_point.pk is None and charge_point.identity in DOTS:
+        raise RegistrationRefused("unusable_identity", "identity", DOTS_REFUSED)
     if charge_point.security_profile in WITH_PASSWORD and ":" in charge_point.identity:
         # HTTP Basic ends the user name at the first colon.
         raise RegistrationRefused(

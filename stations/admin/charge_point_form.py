@@ -97,8 +97,19 @@ class ChargePointForm(forms.ModelForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        if self.instance.pk is not None:
-            self.fields.pop("password", None)
+        if self.instance.pk is None:
+            return
+        self.fields.pop("password", None)
+        if not self.instance.disabled and "disabled" in self.fields:
+            running = " It is connected now." if self.instance.connected else ""
+            question = f"Disable {self.instance.identity}? Its connection ends, and every new one is refused.{running}"
+            self.fields["disabled"].widget.attrs["data-confirm"] = question
+
+    def clean_identity(self) -> str:
+        identity: str = self.cleaned_data["identity"]
+        if identity in registration.DOTS:
+            raise ValidationError(registration.DOTS_REFUSED, code="unusable_identity")
+        return identity
 
     def clean_password(self) -> str:
         return checked_password(self.cleaned_data["password"], self.request.tenant)

@@ -243,7 +243,9 @@ class ChargePointAdmin(CommandActions, ExtensionActions):
         ]
         return own + super().get_urls()
 
-    def response_add(self, request: HttpRequest, obj: ChargePoint, post_url_continue: str | None = None) -> HttpResponse:
+    def response_add(
+        self, request: HttpRequest, obj: ChargePoint, post_url_continue: str | None = None
+    ) -> HttpResponse:
         """To the page that says how to connect it, with its password, unless another page was asked for."""
         response = super().response_add(request, obj, post_url_continue)
         if {"_continue", "_addanother", "_popup"} & set(request.POST) or not isinstance(response, HttpResponseRedirect):
@@ -258,6 +260,7 @@ class ChargePointAdmin(CommandActions, ExtensionActions):
             "title": f"Connect {charge_point.identity}",
             "charge_point": charge_point,
             "connection_url": registration.connection_url(charge_point, request.tenant),
+            "address_unknown": addresses.UNKNOWN,
             "can_edit": self.has_edit_permission(request),
             "with_password": charge_point.security_profile in registration.WITH_PASSWORD,
             **presence(charge_point),
@@ -290,6 +293,8 @@ class ChargePointAdmin(CommandActions, ExtensionActions):
         if not change and obj.security_profile in registration.WITH_PASSWORD:
             password = give_password(obj, form.cleaned_data["password"])
         super().save_model(request, obj, form, change)
+        for warning in [] if change else registration.identity_warnings(obj):
+            messages.warning(request, warning["detail"])
         if password is not None:
             messages.warning(request, secret_message(f"The password of {obj.identity}:", password))
             warn_of_weak(request, password)

@@ -98,7 +98,9 @@ def figures(request: Any, now: datetime) -> dict[str, Any]:
     counted = attention.counts(now, sites)
     # Those that were never there, and cards, have their figures; what is lost or stuck comes first.
     urgent = [kind for kind in attention.KINDS.values() if kind.severity != attention.INFO and counted[kind.code]]
+    doubts = attention.doubts(now, [tx.pk for tx in latest if tx.active])
     for tx in latest:
+        tx.doubts = doubts.get(tx.pk, [])
         tx.energy_text, tx.flag_badges = energy(tx.current_energy_wh), flag_badges(tx)
         tx.power_text = power(tx.latest_power_w) if tx.active else ""
     for command in first_waiting:

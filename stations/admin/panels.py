@@ -9,6 +9,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
+from stations import attention
 from stations.admin.certificates import certificates_panel
 from stations.admin.composite_schedule import composite_schedule
 from stations.admin.configuration_keys import KNOWN_KEYS
@@ -57,10 +58,13 @@ def presence(charge_point: ChargePoint) -> dict[str, Any]:
 
 def live(charge_point: ChargePoint) -> dict[str, Any]:
     """Connectors with their status and what runs on them, and the state of the connection. Polled."""
-    running = {
+    running: dict[int, Any] = {
         tx.connector_id: tx
         for tx in Transaction.objects.open().filter(charge_point=charge_point).with_latest_reading().order_by("id")
     }
+    doubts = attention.doubts(datetime.now(UTC), [tx.pk for tx in running.values()])
+    for tx in running.values():
+        tx.doubts = doubts.get(tx.pk, [])
     connectors = list(charge_point.connectors.order_by("connector_id"))
     known = {connector.connector_id for connector in connectors}
     return {

@@ -11,6 +11,7 @@ from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
+from django.utils.html import format_html
 from unfold.decorators import action, display
 from unfold.enums import ActionVariant
 
@@ -19,7 +20,7 @@ from stations.admin.actions import send
 from stations.admin.dialogs import CommandForm
 from stations.admin.filters import ChosenChargePoint, charge_points_called
 from stations.admin.readings import chart, summary
-from stations.display import charge_point_link, duration, energy, flag_badges, power
+from stations.display import charge_point_link, doubt_badges, duration, energy, flag_badges, power
 from stations.models import MeterValue, Transaction
 from stations.models.transaction import MAX_TRANSACTION_ID, Flag
 from tenants.admin.scoped import LogAdmin, SiteFilter, confirmation
@@ -158,7 +159,8 @@ class TransactionAdmin(LogAdmin):
 
     @display(description="Flags")
     def flags_shown(self, tx: Transaction) -> Any:
-        return flag_badges(tx) or DASH
+        doubtful = doubt_badges(getattr(tx, "doubts", []))
+        return format_html("{} {}", doubtful, flag_badges(tx)) if doubtful or tx.flags else DASH
 
     # --- page ---------------------------------------------------------------------------------------------------------
     def get_urls(self) -> list[URLPattern]:

@@ -201,6 +201,9 @@ class _ChargePoints(TenantAPIView):
         if shown:
             changes["password"] = ["***", "***"]
         self.audit("create" if created else "change", charge_point, changes)
+        warnings = registration.identity_warnings(charge_point) if created else []
+        if warnings:
+            shown["warnings"] = [*shown.get("warnings", []), *warnings]
         return shown
 
     def replace(self, charge_point: ChargePoint | None, identity: str, data: Any) -> Replaced:

@@ -20,6 +20,7 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "badge": tenants.display.badge,
     "command_badge": display.command_badge,
     "connection_dot": display.connection_dot,
+    "doubt_badges": display.doubt_badges,
     "effect_link": display.effect_link,
     "energy": display.energy,
     "flag_badges": display.flag_badges,

@@ -67,3 +67,11 @@ document.addEventListener("htmx:afterRequest", (event) => {
 });
 // Back from the next page, or a download.
 window.addEventListener("pageshow", () => document.querySelectorAll("form").forEach((form) => setBusy(form, false)));
+
+// A box that does more than its form says asks before it is ticked.
+document.addEventListener("change", (event) => {
+  const box = event.target;
+  if (box.dataset.confirm && box.checked && !window.confirm(box.dataset.confirm)) {
+    box.checked = false;
+  }
+});
