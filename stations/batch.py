@@ -85,6 +85,12 @@ CONNECTOR_COLUMNS = (
 )
 
 
+def secret_keys_of_open_batch(tenant_id: int) -> frozenset[str] | None:
+    """Batch.secret_keys of the batch that is open, if it is one of this tenant."""
+    batch = _current.get()
+    return batch.secret_keys if batch is not None and batch.tenant_id == tenant_id else None
+
+
 @contextmanager
 def open_batch() -> Iterator[Batch]:
     """The batch that is open, else a new one that is flushed when the block ends without an error."""
@@ -113,6 +119,7 @@ class Batch:
 
     def __init__(self, tenant_id: int) -> None:
         self.tenant_id = tenant_id
+        self._secret_keys: frozenset[str] | None = None
         self.transactions = TransactionRows(tenant_id)
         self.commands = OpenCommands()
         self.effects = Effects(self.commands)
@@ -195,6 +202,17 @@ class Batch:
             return self.transactions.last_reading(transaction_id)
         values = dict(zip(METER_VALUE_COLUMNS, row, strict=True))
         return LastReading(values["timestamp"], Decimal(values["energy_wh"]), not values["matched_by"])
+
+    @property
+    def secret_keys(self) -> frozenset[str]:
+        """The configuration keys that the tenant has declared secret, in lower case; looked up once."""
+        if self._secret_keys is None:
+            self._secret_keys = Tenant.objects.only("secret_configuration_keys").get(pk=self.tenant_id).secret_keys
+        return self._secret_keys
+
+    def put_tenant(self, tenant: Tenant) -> None:
+        """The batch's tenant, where it has been looked up anyway."""
+        self._secret_keys = tenant.secret_keys
 
     @property
     def stop_tolerance(self) -> timedelta:

@@ -350,6 +350,7 @@ def _look_ahead(batch: Batch, items: list[Item]) -> dict[int, ChargePoint]:
     batch.put_connectors(found_connectors)
     if asks_tenant:
         tenant = Tenant.objects.get(pk=batch.tenant_id)
+        batch.put_tenant(tenant)
         for charge_point in charge_points.values():
             charge_point.tenant = tenant
     if stopped:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from stations.batch import secret_keys_of_open_batch
 from stations.masking import ABOUT_CONFIGURATION
 from stations.models import Command
 from tenants.models import Tenant
@@ -10,9 +11,12 @@ NONE: frozenset[str] = frozenset()
 
 
 def listed(action: str, tenant_id: int) -> frozenset[str]:
-    """Names in lower case; one query for an action about configuration keys, none for any other."""
+    """Names in lower case; one query a batch with an action about configuration keys, none for any other."""
     if action not in ABOUT_CONFIGURATION:
         return NONE
+    of_batch = secret_keys_of_open_batch(tenant_id)
+    if of_batch is not None:
+        return of_batch
     return Tenant.objects.only("secret_configuration_keys").get(pk=tenant_id).secret_keys
 
 
