@@ -402,6 +402,7 @@ class TestRequests:
         assert begun == {"idTag": "T", "chargingProfile": {"chargingProfileId": row.pk, **content}}
 
     def test_remote_start_without_profile_has_nothing_to_warn_of(self, charge_point: ChargePoint) -> None:
+        new_id_tag("T")
         assert core.remote_start_transaction_warnings(charge_point, {"idTag": "T"}) == []
         warned = core.remote_start_transaction_warnings(charge_point, {"idTag": "T", "chargingProfile": profile(1)})
         assert [code for code, _ in warned] == ["not_a_tx_profile"]
