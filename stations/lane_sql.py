@@ -76,11 +76,11 @@ _ALIKE = _Question(
     "text",
     [1 + _TAG_NAMES.index("expiry_date")],
 )
-_CONNECTOR_NAMES = ("id", "tenant_id", "charge_point_id", "connector_id", "status_at")
+_CONNECTOR_NAMES = ("id", "tenant_id", "charge_point_id", "connector_id", "status_at", "status_received_at")
 _CONNECTORS = _Question(
     f"SELECT {', '.join(_CONNECTOR_NAMES)} FROM stations_connector WHERE tenant_id = %s AND charge_point_id",  # noqa: S608
     "plain",
-    [_CONNECTOR_NAMES.index("status_at")],
+    [_CONNECTOR_NAMES.index("status_at"), _CONNECTOR_NAMES.index("status_received_at")],
 )
 # What was opened by this StartTransaction, in whatever words, in the order of StartKey but with two times that it began
 # between: what the constraint (stations/models/start_constraint.py) lets in once.

@@ -27,6 +27,9 @@ SCALE = {
     SOC: {"": 1, "percent": 1, "%": 1},
 }
 PHASES = {"L1", "L2", "L3", "L1-N", "L2-N", "L3-N"}
+# How far the context of a value makes it the present one; what is not named here is an ordinary sample.
+ORDINARY = 2
+RANKS = {"Interruption.Begin": 0, "Interruption.End": 0, "Transaction.Begin": 1, "Transaction.End": 3}
 # numeric(15, 3)
 ENERGY_LIMIT = Decimal(10) ** 12
 MILLI = Decimal("0.001")
@@ -79,10 +82,12 @@ def normalise(sampled: list[SampledValue]) -> tuple[Decimal | None, float | None
     """`(energy_wh, power_w, soc_percent)` of one element.
 
     The overall value wins; where only phases are given (L1, L2, L3) energy and power are their sum. The Outlet is the
-    place billing knows; a value measured elsewhere counts only when there is none from the Outlet.
+    place billing knows; a value measured elsewhere counts only when there is none from the Outlet. Of several values
+    of one measurand the present one counts, by its context (RANKS), whatever the order; of the same context the last.
     """
     overall: dict[tuple[str, bool], Decimal] = {}
     phases: dict[tuple[str, bool], dict[str, Decimal]] = {}
+    ranks: dict[tuple[tuple[str, bool], str | None], int] = {}
     for sample in sampled:
         measurand = sample.get("measurand") or ENERGY
         scale = SCALE.get(measurand)
@@ -94,10 +99,14 @@ def normalise(sampled: list[SampledValue]) -> tuple[Decimal | None, float | None
             continue
         key = (measurand, (sample.get("location") or "Outlet") == "Outlet")
         phase = sample.get("phase")
+        rank = RANKS.get(sample.get("context") or "", ORDINARY)
+        if rank < ranks.get((key, phase), 0):
+            continue
+        ranks[key, phase] = rank
         if phase is None:
-            overall.setdefault(key, value * factor)
+            overall[key] = value * factor
         elif phase in PHASES:
-            phases.setdefault(key, {}).setdefault(phase, value * factor)
+            phases.setdefault(key, {})[phase] = value * factor
     energy = _chosen(ENERGY, overall, phases)
     power = _chosen(POWER, overall, phases)
     soc = overall.get((SOC, True), overall.get((SOC, False)))

@@ -15,6 +15,7 @@ from decimal import Decimal
 from typing import Any
 
 from django.conf import settings
+from django.db.models import Case, When
 
 from csms.ocppj.times import parse_time
 from stations import charging_profiles, credibility, matching
@@ -25,7 +26,7 @@ from stations.effects import MAY_HAVE_WORKED
 from stations.lane_sql import StartKey
 from stations.matching import Stop
 from stations.models import ChargePoint, Command, Connector, MeterValue, Reservation, Transaction
-from stations.models.transaction import SAME_INSTANT, Flag, MatchedBy
+from stations.models.transaction import AHEAD, SAME_INSTANT, Flag, MatchedBy
 
 logger = logging.getLogger(__name__)
 
@@ -198,7 +199,10 @@ def _supersede(batch: Batch, charge_point: ChargePoint, connector_id: int, start
 def close_without_stop(batch: Batch, tx: Transaction, at: datetime, now: datetime) -> None:
     """Close `tx` at its last meter value, or at `at` if there is none; energy in Wh from that value, else unknown."""
     batch.flush_readings_of(tx.pk)
-    last = MeterValue.objects.filter(transaction=tx, energy_wh__isnull=False).order_by("-timestamp").first()
+    # One from the future counts only where there is no other.
+    ahead = Case(When(timestamp__gt=now + AHEAD, then=1), default=0)
+    having = MeterValue.objects.filter(transaction=tx, energy_wh__isnull=False)
+    last = having.order_by(ahead, "-timestamp").first()
     tx.stopped_at = at if last is None else max(tx.started_at, min(last.timestamp, at))
     tx.stopped_received_at = now
     tx.energy_wh = None if last is None else _energy(tx, last.energy_wh)

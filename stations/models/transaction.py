@@ -9,7 +9,8 @@ from typing import Any
 from django.apps import apps
 from django.conf import settings
 from django.db import models
-from django.db.models import Case, OuterRef, Q, When
+from django.db.models import Case, OuterRef, Q, Subquery, When
+from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from stations import credibility
@@ -23,6 +24,8 @@ from tenants.scoped import TenantManager, TenantModel, TenantQuerySet, tenant_fo
 MAX_TRANSACTION_ID = 2**31 - 1
 # Two times of one event, one of them with its fraction of a second cut or rounded, are nearer to each other than this.
 SAME_INSTANT = timedelta(seconds=1)
+# How far a charge point's clock may be ahead of ours before what it says of the present is not believed.
+AHEAD = timedelta(minutes=5)
 
 
 class MatchedBy(models.TextChoices):
@@ -35,22 +38,26 @@ class MatchedBy(models.TextChoices):
     CONNECTOR = "connector", "the connector and the time"
 
 
+def _latest(newest: Any, column: str) -> Coalesce:
+    """The value of `column` in the first of these rows that has one and is not from the future, else in any."""
+    having = newest.filter(**{f"{column}__isnull": False})
+    present = having.filter(timestamp__lte=timezone.now() + AHEAD)
+    return Coalesce(Subquery(present.values(column)[:1]), Subquery(having.values(column)[:1]))
+
+
 class TransactionQuerySet(TenantQuerySet["Transaction"]):
     def with_latest_reading(self) -> TransactionQuerySet:
         """Annotate running ones with `latest_energy_wh` (register) and `latest_power_w`, from the newest meter values.
 
         A look-up in the index of each transaction's meter values: written nowhere, so that a MeterValues costs one row.
-        None for those that have ended: their energy is settled.
+        None for those that have ended: their energy is settled. A reading from the future (AHEAD) is the newest only
+        where there is no other: a clock that was ahead for a moment must not hide what comes after it.
         """
         meter_values = apps.get_model("stations", "MeterValue")._default_manager
         newest = meter_values.filter(transaction=OuterRef("pk")).order_by("-timestamp")
         return self.annotate(
-            latest_energy_wh=Case(
-                When(stopped_at__isnull=True, then=newest.filter(energy_wh__isnull=False).values("energy_wh")[:1])
-            ),
-            latest_power_w=Case(
-                When(stopped_at__isnull=True, then=newest.filter(power_w__isnull=False).values("power_w")[:1])
-            ),
+            latest_energy_wh=Case(When(stopped_at__isnull=True, then=_latest(newest, "energy_wh"))),
+            latest_power_w=Case(When(stopped_at__isnull=True, then=_latest(newest, "power_w"))),
         )
 
     def open(self) -> TransactionQuerySet:

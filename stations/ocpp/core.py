@@ -9,7 +9,7 @@ functions take in the answer. Transactions have their rules in stations/transact
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from ocpp.v16 import call, call_result
@@ -34,6 +34,9 @@ BOOT_FACTS = (*BOOT_TEXTS.values(), "booted_at", "last_seen_at", "updated_at")
 # --- from the charge point --------------------------------------------------------------------------------------------
 # Actions that ask for more than their charge point, id tag and connectors.
 LOOKS_AHEAD = ("BootNotification", "StartTransaction", "StopTransaction")
+
+# Two notifications of one connector that arrive within this time may have overtaken each other.
+IN_ONE_BURST = timedelta(seconds=5)
 
 
 def look_ahead(batch: Batch, calls: Iterable[tuple[ChargePoint, str, Any]]) -> None:
@@ -166,7 +169,10 @@ def start_transaction(
 def status_notification(
     charge_point: ChargePoint, req: call.StatusNotification, now: datetime
 ) -> call_result.StatusNotification:
-    """Answer StatusNotification.req: keep it in the history; an older one never overwrites a newer one.
+    """Answer StatusNotification.req: keep it in the history; what arrives last is the present state.
+
+    Status notifications are not queued, and clocks fall back: an older time loses only against one of the same
+    connector that arrived within IN_ONE_BURST before it. What is far ahead of our clock counts as of now.
 
     No transition is refused and none creates or ends a transaction. Connectors are created as they appear.
     Source: OCPP 1.6 ed. 2, 4.9, 6.47, 6.48; errata v4.0 3.19-3.22.
@@ -185,7 +191,7 @@ def status_notification(
         # A clock that runs ahead must not make every later status look old, nor one never set make this one so.
         at = min(given, now) if given >= readings.OLDEST_CREDIBLE else now
         known = batch.connector(charge_point.pk, connector_id)
-        if known is None or known.status_at is None or at >= known.status_at:
+        if known is None or known.status_at is None or at >= known.status_at or _arrived_before(known, now):
             status, error_code, info, vendor_id, vendor_error_code = facts
             batch.put_connector(
                 Connector(
@@ -204,6 +210,11 @@ def status_notification(
             if status in ENDING_STATUSES and charge_point.may_hold_reservations(now):
                 Reservation.objects.out_of_service(charge_point.pk, connector_id, status, now)
     return call_result.StatusNotification()
+
+
+def _arrived_before(known: Connector, now: datetime) -> bool:
+    """Whether the status that is known came so long before `now` that the two were not sent in one burst."""
+    return known.status_received_at is None or now - known.status_received_at > IN_ONE_BURST
 
 
 def stop_transaction(

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from stations import credibility
 from stations.models import ChargePoint, Transaction
+from stations.transactions import close_by_operator
 from tenants.models import ApiKey, Tenant
 from tests.stations.api.conftest import Api
-from tests.stations.rows import NOW, meter_values, new_charge_point, new_id_tag, start, stop, transaction
+from tests.stations.rows import NOW, meter_values, new_charge_point, new_id_tag, start, stop, transaction, wire
 
 MEGAWATT = 1_000_000
 HOUR = 3600
@@ -104,3 +105,15 @@ def test_a_start_in_kilowatt_hours_is_flagged_and_the_readings_count(charge_poin
     stop(charge_point, running, meter_stop=251_000)
     tx: Transaction = transaction(running)
     assert (tx.energy_wh, tx.flags) == (Decimal(900), ["units_differ", "energy_from_meter_values"])
+
+
+def test_a_reading_from_the_future_is_not_the_latest(charge_point: ChargePoint, in_tenant_a: Tenant) -> None:
+    now = datetime.now(UTC)
+    running = start(charge_point, now=now - timedelta(minutes=10)).transaction_id
+    ahead = wire(now + timedelta(hours=6))
+    meter_values(charge_point, {"value": "9000"}, transaction_id=running, timestamp=ahead, now=now)
+    assert shown(in_tenant_a, running)["energy_wh"] == 8000
+    meter_values(charge_point, {"value": "1700"}, transaction_id=running, now=now)
+    assert shown(in_tenant_a, running)["energy_wh"] == 700
+    close_by_operator(transaction(running), now)
+    assert transaction(running).energy_wh == 700

@@ -119,9 +119,28 @@ class TestNormalisation:
     def test_another_location_counts_where_the_outlet_is_silent(self) -> None:
         assert normalise([sample("900", location="Inlet")])[0] == 900
 
-    def test_of_two_overall_values_the_first_counts(self) -> None:
-        begin = sample("1000", context="Transaction.Begin")
-        assert normalise([begin, sample("2000", context="Transaction.End")])[0] == 1000
+    @pytest.mark.parametrize("measurand", [ENERGY, POWER, "SoC"])
+    @pytest.mark.parametrize("present", ["Sample.Periodic", "Sample.Clock", "Trigger", "Transaction.End", None, "Odd"])
+    @pytest.mark.parametrize("before", ["Transaction.Begin", "Interruption.Begin", "Interruption.End"])
+    @pytest.mark.parametrize("first", [True, False])
+    def test_of_several_contexts_the_present_one_counts_whatever_the_order(
+        self, measurand: str, present: str | None, before: str, first: bool
+    ) -> None:
+        now = sample("55", measurand, **({"context": present} if present else {}))
+        values = [sample("20", measurand, context=before), now]
+        index = (ENERGY, POWER, "SoC").index(measurand)
+        assert normalise(values if first else values[::-1])[index] == 55
+
+    def test_begin_and_end_in_one_element_are_of_its_end(self) -> None:
+        begin, end = sample("1000", context="Transaction.Begin"), sample("2000", context="Transaction.End")
+        assert normalise([begin, end])[0] == normalise([end, begin])[0] == 2000
+        assert normalise([end, sample("1990", context="Sample.Periodic")])[0] == 2000
+        assert normalise([begin])[0] == 1000
+
+    def test_of_two_of_one_context_the_last_counts(self) -> None:
+        assert normalise([sample("1000"), sample("2000")])[0] == 2000
+        by_phase = [sample(value, POWER, phase=phase) for phase in ("L1", "L2") for value in ("5", "7")]
+        assert normalise(by_phase)[1] == 14
 
     def test_readings_of_nothing_usual_give_nothing(self) -> None:
         assert normalise([sample("230", "Voltage"), sample("16", "Current.Import"), sample("50", "Frequency")]) == (

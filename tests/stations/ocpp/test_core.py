@@ -208,12 +208,22 @@ class TestStatusNotification:
         notify(charge_point, timestamp=timestamp)
         assert status_of() == ("Available", NOW)
 
-    def test_late_notification_goes_to_the_history_only(self, charge_point: ChargePoint) -> None:
+    def test_one_overtaken_in_a_burst_goes_to_the_history_only(self, charge_point: ChargePoint) -> None:
+        soon = NOW + timedelta(seconds=5)
         notify(charge_point, "Charging", timestamp=wire(NOW))
-        notify(charge_point, "Preparing", timestamp=wire(NOW - MINUTE), now=NOW + MINUTE)
+        notify(charge_point, "Preparing", timestamp=wire(NOW - MINUTE), now=soon)
         assert status_of() == ("Charging", NOW)
         history = ConnectorStatus.objects.order_by("at").values_list("status", "at", "received_at")
-        assert list(history) == [("Preparing", NOW - MINUTE, NOW + MINUTE), ("Charging", NOW, NOW)]
+        assert list(history) == [("Preparing", NOW - MINUTE, soon), ("Charging", NOW, NOW)]
+
+    @pytest.mark.parametrize("given", [NOW - MINUTE, NOW - timedelta(days=3000)])
+    def test_what_arrives_last_is_the_present_state_whatever_its_time(
+        self, charge_point: ChargePoint, given: datetime
+    ) -> None:
+        """A clock that fell back, a power cut, a Faulted with the time of its cause."""
+        notify(charge_point, "Charging", timestamp=wire(NOW))
+        notify(charge_point, "Available", timestamp=wire(given), now=NOW + timedelta(seconds=6))
+        assert status_of()[0] == "Available"
 
     def test_of_two_with_one_timestamp_the_one_received_later_counts(self, charge_point: ChargePoint) -> None:
         notify(charge_point, "Preparing", timestamp=wire(NOW))

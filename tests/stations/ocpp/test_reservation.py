@@ -420,14 +420,18 @@ class TestOutOfService:
             status(charge_point, connector_id, value)
         assert state(row) == ("Accepted", "")
 
-    def test_older_status_that_comes_late_ends_nothing(self, charge_point: ChargePoint) -> None:
+    def test_older_status_of_the_same_burst_ends_nothing(self, charge_point: ChargePoint) -> None:
         row = accepted(charge_point)
         status(charge_point, 1, "Reserved")
+        received_at = Connector.objects.get(connector_id=1).status_received_at
+        assert received_at is not None
         req = call.StatusNotification(
             connector_id=1, error_code="NoError", status="Faulted", timestamp=wire(NOW - HOUR)
         )
-        core.status_notification(charge_point, req, NOW + 2 * MINUTE)
+        core.status_notification(charge_point, req, received_at + timedelta(seconds=3))
         assert state(row) == ("Accepted", "")
+        core.status_notification(charge_point, req, received_at + MINUTE)
+        assert state(row) == ("Faulted", "out_of_service")
 
 
 class TestWarnings:
