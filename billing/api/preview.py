@@ -16,8 +16,9 @@ from rest_framework.response import Response
 
 from billing import rating, tariffs
 from billing.api.tariffs import in_force
+from billing.charge import HOUR, CannotRate, Charge, Reading, Reserved
 from billing.currencies import MICRO, digits_of, nearest_text, text_of
-from billing.rating import Charge, Line, Period, Price, Rated, Reading, Reserved
+from billing.rating import Line, Period, Price, Rated
 from billing.tariffs import Dimension, Tariff
 from csms.ocppj.times import format_time
 from tenants.api.fields import Boolean, Instant, Text
@@ -194,7 +195,7 @@ class TariffPreview(TenantAPIView):
         tariff = _tariff(values["tariff"], session["started_at"])
         try:
             rated = rating.rate(_charge(session), tariff, ZoneInfo(session["time_zone"]))
-        except rating.CannotRate as error:
+        except CannotRate as error:
             raise bad_request("/session/readings", str(error), error.code) from None
         return Response(rated_json(rated, tariff) | {"warnings": tariffs.advice(tariff)})
 
@@ -282,7 +283,7 @@ def _kwh(milliwh: int) -> str:
 
 
 def _hours(seconds: int) -> str:
-    return nearest_text(Fraction(seconds, rating.HOUR), OCPI_DIGITS)
+    return nearest_text(Fraction(seconds, HOUR), OCPI_DIGITS)
 
 
 def _percent(vat_ppm: int) -> str:
@@ -292,7 +293,7 @@ def _percent(vat_ppm: int) -> str:
 def _period(period: Period, tariff: Tariff) -> dict[str, Any]:
     """A ChargingPeriod of OCPI 2.2.1; volumes are numbers there."""
     time = Dimension.PARKING_TIME if period.parked else Dimension.TIME
-    volumes = {"ENERGY": Fraction(period.energy_milliwh, MICRO), str(time): Fraction(period.seconds, rating.HOUR)}
+    volumes = {"ENERGY": Fraction(period.energy_milliwh, MICRO), str(time): Fraction(period.seconds, HOUR)}
     return {
         "start_date_time": format_time(datetime.fromtimestamp(period.start, UTC)),
         "dimensions": [

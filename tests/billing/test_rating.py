@@ -17,8 +17,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from billing import rating, tariffs
+from billing.charge import CannotRate, Charge, Reading, Reserved
 from billing.currencies import MICRO, digits_of, nearest_text, rounded, text_of
-from billing.rating import CannotRate, Charge, Rated, Reading, Reserved
+from billing.rating import Rated
 from billing.tariffs import Dimension
 
 KINDS = {"E": "ENERGY", "T": "TIME", "P": "PARKING_TIME", "F": "FLAT"}
