@@ -36,6 +36,8 @@ def environment(database_url: str, folder: Path) -> dict[str, str]:
         "CSMS_DATABASE_URL": database_url,
         "CSMS_DATA_DIR": str(folder),
         "CSMS_SECRET_KEY": secrets.token_hex(32),
+        # Nobody dials it: what asks where files are gets a path, and the port from whoever measures.
+        "CSMS_PUBLIC_URL": "http://127.0.0.1:8000",
         # A charge point that is measured asks as fast as it is answered.
         "CSMS_FRAMES_PER_SECOND": "0",
         "PYTHONUNBUFFERED": "1",

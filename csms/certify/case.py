@@ -11,6 +11,7 @@ The flows Booted, Authorized, Charging and Ended have the names they have in the
 from __future__ import annotations
 
 import asyncio
+import itertools
 import re
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Mapping
@@ -38,6 +39,7 @@ LOOK_AGAIN_SECONDS = 0.1
 # The CSMS need not know at once of a root that was imported a moment ago.
 ROOT_KNOWN_SECONDS = 15
 METER_START_WH, METER_STOP_WH = 1000, 2000
+_starts = itertools.count()
 
 
 class Case:
@@ -62,6 +64,7 @@ class Case:
         self._taken: Counter[str] = Counter()
         self._known_commands: set[int] = set()
         self._running: dict[int, int] = {}
+        self.meter_start_wh, self.meter_stop_wh = METER_START_WH, METER_STOP_WH
         self._touched: set[int] = set()
 
     @property
@@ -286,10 +289,13 @@ class Case:
         """StartTransaction with the valid id tag unless told otherwise; the transactionId. The answer's idTagInfo has
         this status and, if given, this parentIdTag; there is a transactionId in any case."""
         connector_id = self.connector_id if connector_id is None else connector_id
+        # A register rises; the same start again within a second would be a repetition of the one before.
+        self.meter_start_wh = METER_START_WH + next(_starts)
+        self.meter_stop_wh = self.meter_start_wh + METER_STOP_WH - METER_START_WH
         payload = {
             "connectorId": connector_id,
             "idTag": id_tag or self.id_tags.valid,
-            "meterStart": METER_START_WH,
+            "meterStart": self.meter_start_wh,
             "timestamp": timestamp(),
         }
         conf = await self.call("StartTransaction", payload | members)
@@ -306,7 +312,7 @@ class Case:
         without one, and idTagInfo may be left out."""
         payload: dict[str, Any] = {
             "transactionId": transaction_id,
-            "meterStop": METER_STOP_WH,
+            "meterStop": self.meter_stop_wh,
             "timestamp": timestamp(),
         }
         if id_tag is not None:

@@ -170,7 +170,7 @@ class ReportedStatus(TenantModel):
 
     status = models.CharField(max_length=MAX_STATUS)
     received_at = models.DateTimeField()
-    times = models.PositiveIntegerField(default=1)
+    times = models.PositiveIntegerField(default=1, db_default=1)
     last_received_at = models.DateTimeField(null=True)
 
     class Meta(TenantModel.Meta):

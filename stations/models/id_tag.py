@@ -26,7 +26,8 @@ class IdTag(TenantModel):
     # Upper case may be longer than what it was made of: "ß" becomes "SS".
     key = models.CharField(max_length=60, editable=False)
     # What other spellings of it have in common (stations/id_tag_spellings.py).
-    alike = models.CharField(max_length=60, blank=True, editable=False)
+    # The database has a default for processes of the version before, which do not know the column.
+    alike = models.CharField(max_length=60, blank=True, editable=False, default="", db_default="")
     description = models.CharField(max_length=200, blank=True)
     driver = models.CharField(max_length=200, blank=True, help_text="Whose it is: a name or your own customer number.")
     parent_id_tag = models.CharField(max_length=20, blank=True)

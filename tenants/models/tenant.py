@@ -55,6 +55,7 @@ class Tenant(models.Model):
     )
     autocharge_enabled = models.BooleanField(
         default=False,
+        db_default=False,
         help_text="A vehicle's MAC address authorises like the id tag registered for it, in whatever spelling.",
     )
     heartbeat_interval_seconds = models.PositiveIntegerField(default=300, validators=[MinValueValidator(1)])

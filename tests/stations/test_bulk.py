@@ -70,8 +70,22 @@ def test_any_texts_arrive_in_their_order(charge_point: ChargePoint, texts: list[
 def test_numbers_nulls_and_json_arrive_as_they_were(charge_point: ChargePoint) -> None:
     sampled = [{"value": 'a"b\\c', "unit": "Wh"}, {"value": "1,5"}]
     rows = [
-        (charge_point.tenant_id, charge_point.pk, 1, None, "-1", AT, AT, "12.345", 11000.5, None, sampled, -(2**63)),
-        (charge_point.tenant_id, charge_point.pk, -2, None, "", AT, AT, None, None, 80.0, [], 2**63 - 1),
+        (
+            charge_point.tenant_id,
+            charge_point.pk,
+            1,
+            None,
+            "-1",
+            "",
+            AT,
+            AT,
+            "12.345",
+            11000.5,
+            None,
+            sampled,
+            -(2**63),
+        ),
+        (charge_point.tenant_id, charge_point.pk, -2, None, "", "", AT, AT, None, None, 80.0, [], 2**63 - 1),
     ]
     insert_rows(MeterValue, METER_VALUE_COLUMNS, rows)
     first, second = MeterValue.objects.order_by("id")
@@ -86,9 +100,9 @@ def test_numbers_nulls_and_json_arrive_as_they_were(charge_point: ChargePoint) -
 
 
 def test_row_that_is_there_already_stays_as_it_was(charge_point: ChargePoint) -> None:
-    row = (charge_point.tenant_id, charge_point.pk, 1, None, "", AT, AT, "1", None, None, [], 7)
+    row = (charge_point.tenant_id, charge_point.pk, 1, None, "", "", AT, AT, "1", None, None, [], 7)
     insert_rows(MeterValue, METER_VALUE_COLUMNS, [row])
-    insert_rows(MeterValue, METER_VALUE_COLUMNS, [(*row[:7], "2", *row[8:])])
+    insert_rows(MeterValue, METER_VALUE_COLUMNS, [(*row[:8], "2", *row[9:])])
     assert [found.energy_wh for found in MeterValue.objects.all()] == [1]
 
 

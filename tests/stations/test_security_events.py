@@ -65,7 +65,8 @@ def test_refusals_that_are_no_matter_of_security_are_no_event(charge_point: Char
 def test_every_refusal_for_the_sake_of_security_is_a_kind() -> None:
     others = {
         "bad_path", "no_subprotocol", "unsupported_subprotocol", "colon_in_identity", "unknown_tenant", "disabled",
-        "tenant_limit", "draining", "busy", "unavailable",
+        "tenant_limit", "draining", "busy", "unavailable", "malformed", "head_too_slow", "head_too_large", "not_get",
+        "no_upgrade", "websocket_version", "websocket_key",
     }  # fmt: skip
     assert set(handshake.REFUSALS) - others <= set(security_events.KINDS)
     assert not others & set(security_events.KINDS)

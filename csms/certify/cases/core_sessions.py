@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from csms.certify.case import METER_START_WH, METER_STOP_WH, Case
+from csms.certify.case import Case
 from csms.certify.charge_point import timestamp
 
 # What was charged while offline lies hours back: a central system that takes the time of arrival shows at once.
@@ -56,7 +56,7 @@ async def tc_004_1(case: Case) -> None:
         tx,
         connector_id=case.connector_id,
         id_tag=case.id_tags.valid,
-        meter_start_wh=METER_START_WH,
+        meter_start_wh=case.meter_start_wh,
         active=True,
     )
     await case.sees_connector(case.connector_id, status="Charging", transaction=tx)
@@ -83,8 +83,8 @@ async def tc_005_1(case: Case) -> None:
         tx,
         active=False,
         stop_reason="EVDisconnected",
-        meter_stop_wh=METER_STOP_WH,
-        energy_wh=METER_STOP_WH - METER_START_WH,
+        meter_stop_wh=case.meter_stop_wh,
+        energy_wh=case.meter_stop_wh - case.meter_start_wh,
     )
     await case.sees_connector(case.connector_id, status="Available", transaction=None)
 
@@ -136,7 +136,7 @@ async def tc_032_1(case: Case) -> None:
     # The boot by itself has ended nothing.
     await case.sees_transaction(tx, active=True)
     await case.stop(tx, reason="PowerLoss")
-    await case.sees_transaction(tx, active=False, stop_reason="PowerLoss", meter_stop_wh=METER_STOP_WH)
+    await case.sees_transaction(tx, active=False, stop_reason="PowerLoss", meter_stop_wh=case.meter_stop_wh)
 
 
 async def tc_037_1(case: Case) -> None:
@@ -154,7 +154,7 @@ async def tc_037_3(case: Case) -> None:
     started_at = timestamp(datetime.now(UTC) - OFFLINE)
     tx = await case.start(case.id_tags.unknown, "Invalid", timestamp=started_at)
     await case.status(case.connector_id, "Charging")
-    await case.stop(tx, id_tag=None, meterStop=METER_START_WH + 200, reason="DeAuthorized")
+    await case.stop(tx, id_tag=None, meterStop=case.meter_start_wh + 200, reason="DeAuthorized")
     await case.status(case.connector_id, "Finishing")
     await case.sees_transaction(
         tx,
