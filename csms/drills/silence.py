@@ -17,6 +17,8 @@ from typing import Any
 
 OPENED_AT_ONCE = 50
 DRIP_SECONDS = 0.5
+# Then those who have not heard that they are to leave are told again.
+LEAVE_SECONDS = 1.0
 ADDRESSES = 50
 # Every third one drips a byte now and then.
 DRIPS = 3
@@ -55,8 +57,10 @@ class Strangers:
                     writer.write(b"GET /ocpp/nobody/here HTTP/1.1\r\nX-Drip: ")
                     while not reader.at_eof():
                         writer.write(b"x")
+                        # Not wait_for, which before Python 3.12 may swallow the cancellation that ends this.
                         with suppress(TimeoutError):
-                            await asyncio.wait_for(reader.read(1024), DRIP_SECONDS)
+                            async with asyncio.timeout(DRIP_SECONDS):
+                                await reader.read(1024)
                 else:
                     await reader.read(1)
             except OSError:
@@ -67,9 +71,11 @@ class Strangers:
             await asyncio.sleep(DRIP_SECONDS)
 
     async def leave(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        pending = set(self._tasks)
+        while pending:
+            for task in pending:
+                task.cancel()
+            _, pending = await asyncio.wait(pending, timeout=LEAVE_SECONDS)
 
 
 async def beside(
