@@ -237,7 +237,11 @@ def page_of(tx: Any) -> dict[str, Any]:
         chart(
             "Energy since the start",
             "kWh",
-            [(at, float(wh - tx.meter_start_wh) / 1000) for at, _, wh in charted if wh is not None],
+            [
+                (at, float(so_far) / 1000)
+                for at, _, wh in charted
+                if wh is not None and (so_far := tx.so_far(wh)) is not None
+            ],
         ),
     ]
     end = tx.stopped_at or datetime.now(UTC)
