@@ -11,8 +11,8 @@ from csms.benchmark.processes import Process
 from csms.drills.course import PATIENCE_SECONDS, Plan, Tell, play
 from csms.drills.stage import SLUG, Result, Stage, stage
 
-# So that what was lost comes back, or is given up, within seconds.
-SETTINGS = {"CSMS_JOB_REDELIVERY_SECONDS": "3", "CSMS_JOB_LOST_SECONDS": "30"}
+# So that what was lost comes back, or is given up, within seconds; one that runs is not given to another meanwhile.
+SETTINGS = {"CSMS_JOB_REDELIVERY_SECONDS": "10", "CSMS_JOB_LOST_SECONDS": "30"}
 JOBS_AT_A_TIME, STEPS = 4, 15
 
 
